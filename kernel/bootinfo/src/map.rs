@@ -50,8 +50,7 @@ impl<'a> MemoryMap<'a> {
         } else {
             (
                 start & !(PAGE - 1),
-                end.checked_next_multiple_of(PAGE)
-                    .unwrap_or(u64::MAX & !(PAGE - 1)),
+                end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
             )
         };
         if length == 0 || start >= end {
