@@ -1,0 +1,39 @@
+# Every target sets up first what is missing; set-up is quick when nothing is.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+# gates that pytest selects by marker; each is runnable alone
+GATES := image-test boot-test hetzner-run gicv3-test virtio-pci-test h3-ramdisk-test h5-acpi-test hardware-map-test \
+	session-test fuzz-test
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
+	@echo; echo "gates, each also part of make test:"; for gate in $(GATES); do echo "  make $$gate"; done
+
+setup: ## install what is missing (packages with root or sudo; a Python environment in .venv)
+	@sh pipeline/bootstrap.sh
+
+image: setup ## build the disk image for a Hetzner Arm machine, say how to boot it
+	@./swiftbuild image --profile hetzner
+
+images: setup
+	@./swiftbuild -q image --profile qemu
+	@./swiftbuild -q image --profile hetzner
+
+test: images ## build the images, then run every test and gate
+	@$(PYTEST)
+
+$(GATES): images
+	@$(PYTEST) -m $(subst -,_,$@)
+
+bench: images ## measure and record in docs/benchmarks.md
+	@$(PYTHON) -m tests.bench
+
+doctor: setup ## every tool: found, wanted, fix
+	@./swiftbuild doctor
+
+clean: ## remove what was built, keep the cache
+	@./swiftbuild clean
+
+.PHONY: help setup image images test bench doctor clean $(GATES)

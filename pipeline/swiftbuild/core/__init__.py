@@ -1,0 +1,1 @@
+"""Decisions only: no file, socket, clock, environment or randomness."""

@@ -1,0 +1,1 @@
+"""Runs a plan: store, stat cache, thread pool."""

@@ -1,0 +1,1 @@
+"""Start QEMU, its console, its control channel."""

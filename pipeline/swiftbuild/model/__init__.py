@@ -1,0 +1,1 @@
+"""What the pipeline talks about: frozen values, no input or output."""
