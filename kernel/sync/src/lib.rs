@@ -1,2 +1,19 @@
-#![no_std]
-//! See docs/kernel.md.
+//! What the kernel's CPUs share data with: a ranked spinlock, a cell written once, a sleeping lock and the two-sided protocol by which
+//! a thread goes to sleep without losing a wake-up.
+//!
+//! The machine is behind two small traits, [`Cpu`] and [`Sleep`], so the same code runs in the kernel and in host tests; with
+//! `RUSTFLAGS="--cfg loom"` the tests explore every interleaving.
+#![cfg_attr(not(any(test, loom)), no_std)]
+
+mod atomic;
+mod mutex;
+mod once;
+mod parking;
+mod rank;
+mod spin;
+
+pub use mutex::{Mutex, MutexGuard, Sleep};
+pub use once::Once;
+pub use parking::Parking;
+pub use rank::Rank;
+pub use spin::{Cpu, SpinGuard, SpinLock};

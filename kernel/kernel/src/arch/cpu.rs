@@ -1,0 +1,125 @@
+//! What each CPU has for itself, found through TPIDR_EL1.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use super::sysreg;
+
+/// The most CPUs that can come online.
+pub const CPUS_MAX: usize = 64;
+
+/// One CPU's own data. Other CPUs may read it; only its own CPU writes, but for what says otherwise.
+#[derive(Debug)]
+pub struct Cpu {
+    /// 0 is the CPU that booted.
+    pub index: usize,
+    /// Ranks of the spinlocks held here (debug builds).
+    pub held_ranks: AtomicU64,
+    /// The affinity fields of its MPIDR_EL1, which name it to PSCI and the interrupt controller.
+    pub mpidr: AtomicU64,
+    /// It runs threads.
+    pub online: AtomicBool,
+    /// The thread on it, as [`crate::arch::thread`] keeps it.
+    pub current: AtomicUsize,
+    /// Timer interrupts taken.
+    pub ticks: AtomicU64,
+    /// Set by any CPU: choose again which thread to run, at the next chance.
+    pub need_resched: AtomicBool,
+}
+
+static CPUS: [Cpu; CPUS_MAX] = {
+    let mut cpus = [const { Cpu::new() }; CPUS_MAX];
+    let mut index = 0;
+    while index < CPUS_MAX {
+        cpus[index].index = index;
+        index += 1;
+    }
+    cpus
+};
+/// How many CPUs are known; the first `COUNT` of [`CPUS`].
+static COUNT: AtomicUsize = AtomicUsize::new(1);
+
+impl Cpu {
+    const fn new() -> Self {
+        Self {
+            index: 0,
+            held_ranks: AtomicU64::new(0),
+            mpidr: AtomicU64::new(0),
+            online: AtomicBool::new(false),
+            current: AtomicUsize::new(0),
+            ticks: AtomicU64::new(0),
+            need_resched: AtomicBool::new(false),
+        }
+    }
+}
+
+/// This CPU. A caller that may be moved to another CPU (it sleeps, or runs with interrupts enabled in a user thread's system call and
+/// yields) must not keep it.
+#[must_use]
+pub fn this() -> &'static Cpu {
+    let pointer = sysreg::read!(TPIDR_EL1) as *const Cpu;
+    // SAFETY: `init` put a pointer into the static array there, before anything calls this.
+    unsafe { &*pointer }
+}
+
+/// All CPUs that are known, online or not.
+#[must_use]
+pub fn all() -> &'static [Cpu] {
+    &CPUS[..COUNT.load(Ordering::Acquire)]
+}
+
+/// Gives CPU `index` its data. The first thing each CPU does in the high half.
+pub fn init(index: usize) {
+    let cpu = &CPUS[index];
+    cpu.mpidr.store(mpidr(), Ordering::Relaxed);
+    // SAFETY: TPIDR_EL1 is only read by `this`.
+    unsafe { sysreg::write!(TPIDR_EL1, core::ptr::from_ref(cpu)) };
+}
+
+/// Makes room for a CPU that the firmware lists; `None` when there are too many.
+pub fn add(mpidr: u64) -> Option<&'static Cpu> {
+    let index = COUNT.load(Ordering::Relaxed);
+    let cpu = CPUS.get(index)?;
+    cpu.mpidr.store(mpidr, Ordering::Relaxed);
+    COUNT.store(index + 1, Ordering::Release);
+    Some(cpu)
+}
+
+/// The affinity fields of this CPU's MPIDR_EL1.
+#[must_use]
+pub fn mpidr() -> u64 {
+    sysreg::read!(MPIDR_EL1) & 0xff_00ff_ffff
+}
+
+/// Masks interrupts; gives what [`restore_interrupts`] needs.
+pub fn mask_interrupts() -> u64 {
+    let mask = sysreg::read!(DAIF);
+    // SAFETY: masking interrupts is always allowed; not `nomem`, so that memory accesses stay inside.
+    unsafe { core::arch::asm!("msr daifset, #2", options(nostack)) };
+    mask
+}
+
+/// Puts the interrupt mask back.
+pub fn restore_interrupts(mask: u64) {
+    // SAFETY: the mask comes from `mask_interrupts`.
+    unsafe { sysreg::write!(DAIF, mask) };
+}
+
+/// Lets interrupts in.
+pub fn unmask_interrupts() {
+    // SAFETY: whoever calls this is ready for them; vectors are in place since `init`.
+    unsafe { core::arch::asm!("msr daifclr, #2", options(nostack)) };
+}
+
+/// Sleeps until an interrupt is pending, masked or not.
+pub fn wait_for_interrupt() {
+    // SAFETY: only waits.
+    unsafe { core::arch::asm!("dsb sy", "wfi", options(nostack)) };
+}
+
+/// Stops this CPU for good.
+pub fn halt() -> ! {
+    mask_interrupts();
+    loop {
+        wait_for_interrupt();
+    }
+}

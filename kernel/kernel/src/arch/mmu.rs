@@ -1,0 +1,48 @@
+//! Translation tables as the CPU sees them: entries in memory, barriers, invalidation.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use paging::{Descriptor, PAGE_SIZE, TABLE_ENTRIES};
+
+use super::sysreg;
+use crate::mm::kmap;
+
+/// Physical address of the root of the kernel's half.
+#[must_use]
+pub fn kernel_root() -> u64 {
+    sysreg::read!(TTBR1_EL1) & 0x0000_ffff_ffff_f000
+}
+
+fn entry_at(table: u64, index: usize) -> *mut u64 {
+    debug_assert!(index < TABLE_ENTRIES && table % PAGE_SIZE == 0);
+    (kmap::to_virtual(table) + index as u64 * 8) as *mut u64
+}
+
+fn entry(table: u64, index: usize) -> &'static AtomicU64 {
+    // SAFETY: `table` is a translation table's page, mapped as RAM in the image or the direct map as long as it is in use. The CPU's walker
+    // reads it at any time: hence atomic.
+    unsafe { AtomicU64::from_ptr(entry_at(table, index)) }
+}
+
+/// Entry `index` of the table at physical address `table`.
+#[must_use]
+pub fn read_entry(table: u64, index: usize) -> Descriptor {
+    Descriptor(entry(table, index).load(Ordering::Relaxed))
+}
+
+/// Replaces it.
+pub fn write_entry(table: u64, index: usize, descriptor: Descriptor) {
+    entry(table, index).store(descriptor.0, Ordering::Relaxed);
+}
+
+/// Clears a page that nobody else uses yet.
+pub fn clear_page(physical: u64) {
+    // SAFETY: a page of RAM that the caller owns, at its kernel address.
+    unsafe { core::ptr::write_bytes(kmap::to_virtual(physical) as *mut u8, 0, PAGE_SIZE as usize) };
+}
+
+/// Makes new entries (invalid before) visible to the walkers of all CPUs (Arm ARM, D8.16).
+pub fn publish() {
+    // SAFETY: barriers only.
+    unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack)) };
+}

@@ -1,0 +1,16 @@
+//! The swift-os kernel. `docs/kernel.md` is the map of its rooms.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod arch;
+mod boot;
+mod drivers;
+mod events;
+mod mm;
+mod panic;
+mod process;
+mod sched;
+mod sync;
+mod syscall;

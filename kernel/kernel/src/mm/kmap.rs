@@ -1,0 +1,126 @@
+//! The kernel's own translation tables, and windows on physical memory in the vmap area.
+//!
+//! Nothing here is ever writable and executable, and no live entry is changed into another valid one (break before make,
+//! Arm ARM D8.16.1): windows are given out once and stay.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use paging::walk::{self, Tables};
+use paging::{Access, Attributes, Descriptor, Level, Memory, PAGE_SIZE};
+
+use super::layout::{DIRECT_BASE, KERNEL_BASE, VMAP_BASE, VMAP_END};
+use crate::arch::{entry, mmu};
+use crate::sync::{Rank, SpinLock};
+
+/// Where the kernel image lies in physical memory.
+static PHYSICAL_BASE: AtomicU64 = AtomicU64::new(0);
+
+/// The vmap area is handed out upwards. Invariant: nothing from `next` on is mapped.
+struct Vmap {
+    next: u64,
+}
+
+static VMAP: SpinLock<Vmap> = SpinLock::new(Rank::KERNEL_MAP, Vmap { next: VMAP_BASE });
+
+/// Tables of the pool in the image that the entry code left; used before there are frames.
+static POOL_USED: AtomicU64 = AtomicU64::new(0);
+
+/// The kernel's tables in memory.
+struct KernelTables;
+
+impl Tables for KernelTables {
+    fn read(&self, table: u64, index: usize) -> Descriptor {
+        mmu::read_entry(table, index)
+    }
+
+    fn write(&mut self, table: u64, index: usize, descriptor: Descriptor) {
+        mmu::write_entry(table, index, descriptor);
+    }
+
+    fn allocate(&mut self) -> Option<u64> {
+        let index = POOL_USED.fetch_add(1, Ordering::Relaxed);
+        let table = entry::pool_table(index)?;
+        mmu::clear_page(table);
+        Some(table)
+    }
+
+    fn free(&mut self, _table: u64) {
+        unreachable!("the kernel's tables stay");
+    }
+}
+
+/// Called first: `physical_base` is where the image was loaded.
+pub fn init(physical_base: u64) {
+    PHYSICAL_BASE.store(physical_base, Ordering::Relaxed);
+    POOL_USED.store(entry::pool_tables_used(), Ordering::Relaxed);
+}
+
+/// Physical address of the kernel image.
+#[must_use]
+pub fn physical_base() -> u64 {
+    PHYSICAL_BASE.load(Ordering::Relaxed)
+}
+
+/// The kernel's address of a physical one: in the image, or in the direct map.
+#[must_use]
+pub fn to_virtual(physical: u64) -> u64 {
+    let offset = physical.wrapping_sub(physical_base());
+    if offset < entry::image_size() {
+        KERNEL_BASE + offset
+    } else {
+        DIRECT_BASE + physical
+    }
+}
+
+/// What a window is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Registers.
+    Device,
+    /// RAM that is only read: firmware tables.
+    ReadOnly,
+    /// RAM shared with a device that is not coherent, or a framebuffer.
+    Uncached,
+}
+
+/// Maps `length` bytes from `physical`, for good, and gives the address of the first byte. `None`: no room or no memory.
+pub fn map_window(physical: u64, length: u64, window: Window) -> Option<u64> {
+    let (memory, access) = match window {
+        Window::Device => (Memory::Device, Access::KernelWrite),
+        Window::ReadOnly => (Memory::Normal, Access::KernelRead),
+        Window::Uncached => (Memory::Uncached, Access::KernelWrite),
+    };
+    let attributes = Attributes {
+        memory,
+        access,
+        counted: false,
+    };
+    let first = physical & !(PAGE_SIZE - 1);
+    let end = physical
+        .checked_add(length)?
+        .checked_next_multiple_of(PAGE_SIZE)?;
+    let mut vmap = VMAP.lock_irq();
+    let start = vmap.next;
+    // One unmapped page between windows catches what runs over an end.
+    let next = start.checked_add(end - first + PAGE_SIZE)?;
+    if next > VMAP_END {
+        return None;
+    }
+    for offset in (0..end - first).step_by(PAGE_SIZE as usize) {
+        let slot = walk::slot(
+            &mut KernelTables,
+            mmu::kernel_root(),
+            start + offset,
+            Level::PAGE,
+        )
+        .ok()?;
+        KernelTables.write(
+            slot.table,
+            slot.index,
+            Descriptor::leaf(Level::PAGE, first + offset, attributes),
+        );
+    }
+    mmu::publish();
+    vmap.next = next;
+    Some(start + (physical - first))
+}

@@ -1,0 +1,5 @@
+//! Memory: physical pages, the kernel's heap and mappings, address spaces, and copies to and from users.
+
+pub mod heap;
+pub mod kmap;
+pub mod layout;
