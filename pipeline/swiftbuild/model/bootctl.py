@@ -1,0 +1,67 @@
+"""The boot-control block (docs/formats/bootctl.md)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from pydantic import field_validator
+
+from swiftbuild.model.binary import U8, U16, U32, U64, Ascii32, Bytes32, Record
+
+NO_DIGEST = bytes(32)
+
+
+class Reason(IntEnum):
+    """Why a slot last failed."""
+
+    NONE = 0
+    TRIES_USED_UP = 1
+    VERIFICATION = 2
+    PANIC = 3
+    HEALTH = 4
+    HANG = 5
+    OPERATOR = 6
+    CANNOT_READ = 7
+
+
+class SlotEntry(Record):
+    """What is known of one slot."""
+
+    priority: U8 = 0
+    tries: U8 = 0
+    successful: U8 = 0
+    bad: U8 = 0
+    unfinished_boots: U8 = 0
+    rollback_index: U64 = 0
+    release_digest: Bytes32 = NO_DIGEST
+    version: Ascii32 = ""
+    reason_code: U16 = 0
+    reason_time: U64 = 0
+    reason: str = ""
+
+    @field_validator("reason")
+    @classmethod
+    def _fits(cls, value: str) -> str:
+        if len(value.encode()) > 96 or "\0" in value:
+            raise ValueError("at most 96 bytes of UTF-8 without NUL")
+        return value
+
+
+class BootControl(Record):
+    """One block. What this version does not know is kept by the codec, not here."""
+
+    minor: U16 = 0
+    sequence: U64 = 1
+    rollback_floor: U64 = 0
+    newest_signed_at: U64 = 0
+    key_set_floor: U32 = 0
+    key_set_seen: U32 = 0
+    loader_floor: U32 = 0
+    loader_tries: U32 = 0
+    tuf_root: U32 = 0
+    tuf_timestamp: U32 = 0
+    tuf_snapshot: U32 = 0
+    flags: U64 = 0
+    last_booted: U8 = 255
+    slots: tuple[SlotEntry, SlotEntry]
+    failed_releases: tuple[Bytes32, Bytes32, Bytes32, Bytes32] = (NO_DIGEST, NO_DIGEST, NO_DIGEST, NO_DIGEST)

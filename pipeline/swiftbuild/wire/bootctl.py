@@ -1,0 +1,120 @@
+"""The boot-control block: two copies, written alternately (docs/formats/bootctl.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from swiftbuild.errors import DamageError
+from swiftbuild.model.bootctl import BootControl, SlotEntry
+from swiftbuild.wire.view import Buffer, padded, record, take, unpadded
+
+COPY_SIZE = 4096
+COPY_OFFSETS = (0, 65536)
+LENGTH = 736
+DIGEST_AT = 4064
+HEAD = struct.Struct("<8sHHIQQQ8IQB15s")
+SLOT = struct.Struct("<5B3sQ32s32sH6sQ96s64s")
+assert HEAD.size == 96 and SLOT.size == 256  # noqa: S101
+
+
+def encode(block: BootControl, keep: Buffer | None = None) -> bytes:
+    """One copy. `keep` is the copy that it follows: what this version does not know is taken over from it."""
+    out = bytearray(take(keep, 0, COPY_SIZE, "previous copy")) if keep is not None else bytearray(COPY_SIZE)
+    length = max(LENGTH, struct.unpack_from("<I", out, 12)[0])
+    HEAD.pack_into(
+        out, 0, b"SWIFTBCT", 1, block.minor, length, block.sequence, block.rollback_floor, block.newest_signed_at,
+        block.key_set_floor, block.key_set_seen, block.loader_floor, block.loader_tries,
+        block.tuf_root, block.tuf_timestamp, block.tuf_snapshot, struct.unpack_from("<I", out, 68)[0],
+        block.flags, block.last_booted, bytes(out[81:96]),
+    )  # fmt: skip
+    for index, slot in enumerate(block.slots):
+        at = HEAD.size + index * SLOT.size
+        old = SLOT.unpack_from(out, at)
+        SLOT.pack_into(
+            out, at, slot.priority, slot.tries, slot.successful, slot.bad, slot.unfinished_boots, old[5],
+            slot.rollback_index, slot.release_digest, padded(slot.version.encode(), 32), slot.reason_code, old[10],
+            slot.reason_time, padded(slot.reason.encode(), 96), old[13],
+        )  # fmt: skip
+    out[608:736] = b"".join(block.failed_releases)
+    out[DIGEST_AT:] = hashlib.sha256(out[:DIGEST_AT]).digest()
+    return bytes(out)
+
+
+def decode(raw: Buffer) -> BootControl:
+    """One copy, when it is valid."""
+    raw = take(raw, 0, COPY_SIZE, "boot-control copy")
+    (magic, major, minor, length, sequence, floor, signed_at, key_floor, key_seen, loader_floor, loader_tries,
+     tuf_root, tuf_timestamp, tuf_snapshot, _, flags, last_booted, _) = HEAD.unpack_from(raw)  # fmt: skip
+    if magic != b"SWIFTBCT":
+        raise DamageError("boot-control copy: it does not start with 'SWIFTBCT'")
+    if major != 1:
+        raise DamageError(f"boot-control copy: major version {major}, supported: 1")
+    if not LENGTH <= length <= DIGEST_AT:
+        raise DamageError(f"boot-control copy: length {length}, not {LENGTH}..{DIGEST_AT}")
+    if hashlib.sha256(raw[:DIGEST_AT]).digest() != raw[DIGEST_AT:]:
+        raise DamageError("boot-control copy: its digest is wrong")
+    failed = [bytes(raw[at : at + 32]) for at in range(608, 736, 32)]
+    return record(
+        "boot-control copy",
+        lambda: BootControl(
+            minor=minor,
+            sequence=sequence,
+            rollback_floor=floor,
+            newest_signed_at=signed_at,
+            key_set_floor=key_floor,
+            key_set_seen=key_seen,
+            loader_floor=loader_floor,
+            loader_tries=loader_tries,
+            tuf_root=tuf_root,
+            tuf_timestamp=tuf_timestamp,
+            tuf_snapshot=tuf_snapshot,
+            flags=flags,
+            last_booted=last_booted,
+            slots=(_slot(raw, 0), _slot(raw, 1)),
+            failed_releases=(failed[0], failed[1], failed[2], failed[3]),
+        ),
+    )
+
+
+def _slot(raw: Buffer, index: int) -> SlotEntry:
+    (priority, tries, successful, bad, unfinished, _, rollback_index, digest, version, reason_code, _, reason_time,
+     reason, _) = SLOT.unpack_from(raw, HEAD.size + index * SLOT.size)  # fmt: skip
+    return SlotEntry(
+        priority=priority,
+        tries=tries,
+        successful=successful,
+        bad=bad,
+        unfinished_boots=unfinished,
+        rollback_index=rollback_index,
+        release_digest=digest,
+        version=unpadded(version, "slot version"),
+        reason_code=reason_code,
+        reason_time=reason_time,
+        reason=unpadded(reason, "slot reason", "utf-8"),
+    )
+
+
+def read_copies(partition: Buffer) -> list[BootControl | DamageError]:
+    """Both copies of a partition, each as a block or as what is wrong with it."""
+    found: list[BootControl | DamageError] = []
+    for offset in COPY_OFFSETS:
+        try:
+            found.append(decode(take(partition, offset, COPY_SIZE, "boot-control copy")))
+        except DamageError as error:
+            found.append(error)
+    return found
+
+
+def current(partition: Buffer) -> tuple[int, BootControl]:
+    """The copy that counts: the larger sequence, copy 0 when they are equal."""
+    valid = [(index, copy) for index, copy in enumerate(read_copies(partition)) if isinstance(copy, BootControl)]
+    if not valid:
+        raise DamageError("boot control: neither copy is valid")
+    return max(valid, key=lambda pair: (pair[1].sequence, -pair[0]))
+
+
+def encode_partition(block: BootControl) -> dict[int, bytes]:
+    """A new partition: both copies the same (byte offset → bytes)."""
+    copy = encode(block)
+    return dict.fromkeys(COPY_OFFSETS, copy)

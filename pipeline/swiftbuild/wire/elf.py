@@ -1,0 +1,141 @@
+"""ELF64 AArch64 files: what the build needs to know of one, and the flat Image made of its segments.
+
+A small reader of its own, so that a build needs no ELF library; lief is the independent reader of `inspect --check`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from swiftbuild.errors import DamageError
+from swiftbuild.wire.view import Buffer, take
+
+HEADER = struct.Struct("<4sBBBBB7sHHIQQQIHHHHHH")
+PROGRAM = struct.Struct("<IIQQQQQQ")
+SECTION = struct.Struct("<IIQQQQIIQQ")
+SYMBOL = struct.Struct("<IBBHQQ")
+MACHINE_AARCH64 = 183
+TYPE_EXEC, TYPE_DYN = 2, 3
+PT_LOAD, PT_NOTE = 1, 4
+SHT_SYMTAB, SHT_NOTE = 2, 7
+STT_FUNC = 2
+FLAT_BYTES_MAX = 64 << 20
+"""Bytes of a flat kernel Image."""
+IMAGE_MAGIC = b"ARM\x64"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A PT_LOAD segment."""
+
+    flags: int
+    offset: int
+    virtual: int
+    physical: int
+    file_size: int
+    memory_size: int
+
+    @property
+    def rights(self) -> str:
+        """As `r-x`."""
+        return "".join(c if self.flags & bit else "-" for c, bit in (("r", 4), ("w", 2), ("x", 1)))
+
+
+@dataclass(frozen=True)
+class Elf:
+    """A checked ELF file."""
+
+    data: Buffer
+    type: int
+    entry: int
+    segments: tuple[Segment, ...]
+
+    def writable_and_executable(self) -> list[Segment]:
+        """The segments that break W^X."""
+        return [s for s in self.segments if s.flags & 2 and s.flags & 1]
+
+
+def read(data: Buffer, what: str) -> Elf:
+    """The file's facts; `what` names it in errors."""
+    try:
+        fields = HEADER.unpack(take(data, 0, HEADER.size, what))
+    except DamageError:
+        raise DamageError(f"{what}: {len(data)} bytes are too short for an ELF file") from None
+    (magic, class_, order, _, _, _, _, type_, machine, _, entry, program_at, _, _, _, program_size, program_count,
+     _, _, _) = fields  # fmt: skip
+    if magic != b"\x7fELF":
+        raise DamageError(f"{what}: not an ELF file")
+    if (class_, order, machine) != (2, 1, MACHINE_AARCH64):
+        raise DamageError(
+            f"{what}: wrong architecture: class {class_}, byte order {order}, machine {machine}; "
+            f"expected 64-bit little-endian AArch64 ({MACHINE_AARCH64})"
+        )
+    if program_count and program_size != PROGRAM.size:
+        raise DamageError(f"{what}: program headers of {program_size} bytes, expected {PROGRAM.size}")
+    table = take(data, program_at, program_count * program_size, f"{what}: program headers")
+    segments = []
+    for kind, flags, offset, virtual, physical, file_size, memory_size, _ in PROGRAM.iter_unpack(table):
+        if kind != PT_LOAD:
+            continue
+        take(data, offset, file_size, f"{what}: segment at {virtual:#x} (truncated file?)")
+        if memory_size < file_size:
+            raise DamageError(f"{what}: segment at {virtual:#x}: larger in the file than in memory")
+        segments.append(Segment(flags, offset, virtual, physical, file_size, memory_size))
+    return Elf(data, type_, entry, tuple(segments))
+
+
+def check_kernel(data: Buffer, what: str) -> Elf:
+    """A kernel that may go into an image: fixed address, W^X, entry inside an executable segment."""
+    elf = read(data, what)
+    if elf.type != TYPE_EXEC:
+        raise DamageError(f"{what}: ELF type {elf.type}, a kernel is linked at a fixed address (type {TYPE_EXEC})")
+    if not elf.segments:
+        raise DamageError(f"{what}: no segment to load")
+    for segment in elf.writable_and_executable():
+        raise DamageError(
+            f"{what}: segment at {segment.virtual:#x} is writable and executable",
+            hint="keep .text apart from .data in the linker script, and link with --no-omagic",
+        )
+    if not any(s.flags & 1 and s.virtual <= elf.entry < s.virtual + s.memory_size for s in elf.segments):
+        raise DamageError(f"{what}: entry {elf.entry:#x} lies in no executable segment")
+    return elf
+
+
+def flat_image(elf: Elf, what: str) -> bytes:
+    """The PT_LOADs' bytes at their physical distances: what `-kernel` takes (Linux arm64 boot protocol)."""
+    loads = sorted((s for s in elf.segments if s.file_size), key=lambda s: s.physical)
+    if not loads:
+        raise DamageError(f"{what}: no segment with contents")
+    base = loads[0].physical
+    length = max(s.physical + s.file_size for s in loads) - base
+    if length > FLAT_BYTES_MAX:
+        raise DamageError(f"{what}: flat image of {length} bytes, at most {FLAT_BYTES_MAX}")
+    out = bytearray(length)
+    for s in loads:
+        at = s.physical - base
+        out[at : at + s.file_size] = take(elf.data, s.offset, s.file_size, what)
+    if out[56:60] != IMAGE_MAGIC:
+        raise DamageError(f"{what}: its first segment does not start with an arm64 Image header")
+    return bytes(out)
+
+
+def functions(data: Buffer, what: str) -> list[tuple[int, str]]:
+    """(address, mangled name) of every function in .symtab, by address, one name per address."""
+    fields = HEADER.unpack(take(data, 0, HEADER.size, what))
+    section_at, section_size, section_count = fields[12], fields[17], fields[18]
+    if section_size != SECTION.size:
+        raise DamageError(f"{what}: section headers of {section_size} bytes, expected {SECTION.size}")
+    sections = list(SECTION.iter_unpack(take(data, section_at, section_count * section_size, f"{what}: sections")))
+    found: dict[int, str] = {}
+    for _, kind, _, _, offset, size, link, _, _, entry_size in sections:
+        if kind != SHT_SYMTAB:
+            continue
+        if entry_size != SYMBOL.size or link >= len(sections) or size % SYMBOL.size:
+            raise DamageError(f"{what}: damaged symbol table")
+        names = take(data, sections[link][4], sections[link][5], f"{what}: symbol names")
+        for name_at, info, _, index, value, _ in SYMBOL.iter_unpack(take(data, offset, size, f"{what}: symbols")):
+            if info & 0xF == STT_FUNC and index and name_at < len(names):
+                name = bytes(names[name_at : name_at + 1024]).split(b"\0", 1)[0].decode("utf-8", "replace")
+                found[value] = min(found.get(value, name), name)
+    return sorted(found.items())

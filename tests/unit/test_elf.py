@@ -1,0 +1,98 @@
+"""The ELF reader: W^X, wrong architecture, truncation; the flat Image; the symbols section."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from swiftbuild.errors import DamageError
+from swiftbuild.wire import elf, symbols
+
+BASE = symbols.KERNEL_BASE
+Load = tuple[int, int, bytes, int]
+
+
+def make(loads: list[Load], *, entry: int = BASE, machine: int = 183, type_: int = 2) -> bytes:
+    """An ELF of (flags, virtual address, contents, size in memory); physical = virtual - BASE + 0x40080000."""
+    at = elf.HEADER.size + len(loads) * elf.PROGRAM.size
+    programs, bodies = b"", b""
+    for flags, virtual, contents, size in loads:
+        physical = virtual - BASE + 0x4008_0000
+        programs += elf.PROGRAM.pack(1, flags, at + len(bodies), virtual, physical, len(contents), size, 4096)
+        bodies += contents
+    header = elf.HEADER.pack(
+        b"\x7fELF", 2, 1, 1, 0, 0, bytes(7), type_, machine, 1, entry, elf.HEADER.size, 0, 0, 64, 56, len(loads), 64,
+        0, 0,
+    )  # fmt: skip
+    return header + programs + bodies
+
+
+HEAD = struct.pack("<II6Q4sI", 0x14000000, 0, 0, 0, 0, 0, 0, 0, b"ARM\x64", 0)
+GOOD: list[Load] = [(5, BASE, HEAD + b"text", 4096), (6, BASE + 0x2000, b"data", 0x3000)]
+
+
+def test_a_good_kernel_passes_and_gives_its_image() -> None:
+    kernel = elf.check_kernel(make(GOOD), "kernel.elf")
+    assert [s.rights for s in kernel.segments] == ["r-x", "rw-"]
+    flat = elf.flat_image(kernel, "kernel.elf")
+    assert flat == (HEAD + b"text").ljust(0x2000, b"\0") + b"data"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (make([*GOOD, (7, BASE + 0x8000, b"x", 1)]), "writable and executable"),
+        (make(GOOD, machine=62), "wrong architecture"),
+        (make(GOOD)[:-2], "truncated"),
+        (make(GOOD)[:30], "too short"),
+        (make(GOOD)[:100], "program headers"),
+        (make(GOOD, type_=3), "fixed address"),
+        (make(GOOD, entry=BASE + 0x2000), "no executable segment"),
+        (make([]), "no segment"),
+        (b"MZ" + make(GOOD)[2:], "not an ELF file"),
+        (make([(5, BASE, b"longer", 3)]), "larger in the file"),
+    ],
+)
+def test_refuses(data: bytes, message: str) -> None:
+    with pytest.raises(DamageError, match=message):
+        elf.check_kernel(data, "kernel.elf")
+
+
+def test_an_image_needs_its_header() -> None:
+    with pytest.raises(DamageError, match="Image header"):
+        elf.flat_image(elf.read(make([(5, BASE, bytes(64), 64)]), "k"), "k")
+
+
+def test_a_gap_of_gigabytes_is_no_image() -> None:
+    far = elf.read(make([*GOOD, (6, BASE + (1 << 40), b"x", 1)]), "k")
+    with pytest.raises(DamageError, match="flat image of"):
+        elf.flat_image(far, "k")
+
+
+@settings(deadline=None)
+@given(st.integers(0, 175), st.binary(min_size=1, max_size=16))
+def test_any_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
+    data = bytearray(make(GOOD))
+    data[at : at + len(junk)] = junk
+    with contextlib.suppress(DamageError):
+        elf.functions(data, "k")
+    with contextlib.suppress(DamageError):
+        elf.flat_image(elf.check_kernel(data, "k"), "k")
+
+
+def test_symbols_round_trip_sorted_and_shared() -> None:
+    given_ = [(BASE + 16, "b::z"), (BASE, "a"), (BASE + 32, "a"), (0x1000, "outside"), (BASE + (1 << 32), "far")]
+    section = symbols.encode(given_)
+    assert symbols.decode(section) == [(BASE, "a"), (BASE + 16, "b::z"), (BASE + 32, "a")]
+    assert section.count(b"a\0") == 1
+
+
+@pytest.mark.parametrize("at", [0, 8, 12, 16, 20, 24, 36])
+def test_damaged_symbols_are_refused(at: int) -> None:
+    section = bytearray(symbols.encode([(BASE, "a"), (BASE + 16, "b"), (BASE + 32, "c")]))
+    section[at] ^= 0x80
+    with pytest.raises(DamageError):
+        symbols.decode(section)
