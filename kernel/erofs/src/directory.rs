@@ -28,7 +28,7 @@ struct Block<'a> {
 impl<'a> Block<'a> {
     fn new(bytes: &'a [u8]) -> Option<Self> {
         let first = usize::from(u16_at(bytes, 8)?);
-        let sound = first >= ENTRY && first % ENTRY == 0 && first < bytes.len();
+        let sound = first >= ENTRY && first.is_multiple_of(ENTRY) && first < bytes.len();
         sound.then_some(Self { bytes, count: first / ENTRY })
     }
 
@@ -113,7 +113,7 @@ impl<'a> Image<'a> {
         let bad = Error::Directory { nid: directory.nid };
         let block = self.block(directory, position / BLOCK as u64)?;
         let within = (position % BLOCK as u64) as usize;
-        if within % ENTRY != 0 || within / ENTRY >= block.count {
+        if !within.is_multiple_of(ENTRY) || within / ENTRY >= block.count {
             return Err(bad);
         }
         block.entry(within / ENTRY, position).map(Some).ok_or(bad)
