@@ -1,0 +1,83 @@
+//! The signature area: what lies outside the signed bytes.
+
+use crate::{AREA_SIZE, HEADER_SIZE, ReleaseError};
+use arrayvec::ArrayVec;
+
+/// Most signatures.
+pub const MAX_SIGNATURES: usize = 16;
+
+const HEAD: usize = 32;
+const ENTRY: usize = 40;
+
+/// One signature. A verifier skips an algorithm that it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature<'a> {
+    /// 1 Ed25519, 2 ECDSA P-256 with SHA-256.
+    pub algorithm: u16,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub key_id: [u8; 32],
+    /// The signature itself.
+    pub bytes: &'a [u8],
+}
+
+/// Key set and signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureArea<'a> {
+    /// Empty when there is none.
+    pub key_set: &'a [u8],
+    /// In the order of the area.
+    pub signatures: ArrayVec<Signature<'a>, MAX_SIGNATURES>,
+}
+
+impl<'a> SignatureArea<'a> {
+    /// Reads it from the first [`AREA_SIZE`] bytes of a slot image.
+    pub fn parse(image: &'a [u8]) -> Result<Self, ReleaseError> {
+        let area = image.get(HEADER_SIZE..AREA_SIZE).ok_or(ReleaseError::Truncated(image.len()))?;
+        let wrong = |what| ReleaseError::SignatureArea(what);
+        if area[..8] != *b"SWIFTSIG" {
+            return Err(wrong("it does not start with SWIFTSIG"));
+        }
+        if u32_at(area, 8) != 1 {
+            return Err(wrong("its version is not 1"));
+        }
+        let length = u32_at(area, 12) as usize;
+        if length < HEAD || length > area.len() {
+            return Err(wrong("its length in use is not 32 to 12288"));
+        }
+        if area[24..32] != [0; 8] {
+            return Err(wrong("reserved bytes are not zero"));
+        }
+        let count = u32_at(area, 20) as usize;
+        if count > MAX_SIGNATURES {
+            return Err(wrong("more than 16 signatures"));
+        }
+        let (key_set, mut rest) = split_padded(&area[HEAD..length], u32_at(area, 16) as usize)
+            .ok_or(wrong("the key set reaches past the end"))?;
+        let mut signatures = ArrayVec::new();
+        for _ in 0..count {
+            let head = rest.get(..ENTRY).ok_or(wrong("a signature reaches past the end"))?;
+            let (bytes, after) = split_padded(&rest[ENTRY..], u32_at(head, 4) as usize)
+                .ok_or(wrong("a signature reaches past the end"))?;
+            signatures.push(Signature {
+                algorithm: u16::from_le_bytes([head[0], head[1]]),
+                key_id: core::array::from_fn(|i| head[8 + i]),
+                bytes,
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(wrong("bytes follow the last signature"));
+        }
+        Ok(Self { key_set, signatures })
+    }
+}
+
+fn u32_at(data: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(core::array::from_fn(|i| data[at + i]))
+}
+
+/// The first `length` bytes, and what follows them after padding to a multiple of 8.
+fn split_padded(data: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
+    let padded = length.checked_next_multiple_of(8)?;
+    Some((data.get(..length)?, data.get(padded..)?))
+}
