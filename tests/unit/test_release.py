@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from swiftbuild.errors import DamageError
+from swiftbuild.errors import DamageError, SpaceError
 from swiftbuild.model.release import ReleaseFacts, SectionType, Signature, SignatureArea
 from swiftbuild.wire import release
 
@@ -84,7 +84,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refuses(name: str) -> None:
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError if name != "longer than the slot" else SpaceError):
         release.read_slot(patched(*REFUSED[name]))
 
 
@@ -98,5 +98,5 @@ def test_accepts_what_a_newer_writer_may_add() -> None:
 def test_any_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
     image = slot()
     image[at : at + len(junk)] = junk
-    with contextlib.suppress(DamageError):
+    with contextlib.suppress(DamageError, SpaceError):
         release.read_slot(image)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from pydantic import field_validator
-
-from swiftbuild.model.binary import U8, U16, U32, U64, Ascii32, Bytes32, Record
+from swiftbuild.model.binary import U8, U16, U32, U64, Bytes32, Record
 
 NO_DIGEST = bytes(32)
 
@@ -34,17 +32,10 @@ class SlotEntry(Record):
     unfinished_boots: U8 = 0
     rollback_index: U64 = 0
     release_digest: Bytes32 = NO_DIGEST
-    version: Ascii32 = ""
+    version: str = ""
     reason_code: U16 = 0
     reason_time: U64 = 0
     reason: str = ""
-
-    @field_validator("reason")
-    @classmethod
-    def _fits(cls, value: str) -> str:
-        if len(value.encode()) > 96 or "\0" in value:
-            raise ValueError("at most 96 bytes of UTF-8 without NUL")
-        return value
 
 
 class BootControl(Record):

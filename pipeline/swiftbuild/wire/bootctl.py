@@ -7,7 +7,7 @@ import struct
 
 from swiftbuild.errors import DamageError
 from swiftbuild.model.bootctl import BootControl, SlotEntry
-from swiftbuild.wire.view import Buffer, padded, record, take, unpadded
+from swiftbuild.wire.view import Buffer, padded, record, take
 
 COPY_SIZE = 4096
 COPY_OFFSETS = (0, 65536)
@@ -50,8 +50,8 @@ def decode(raw: Buffer) -> BootControl:
         raise DamageError("boot-control copy: it does not start with 'SWIFTBCT'")
     if major != 1:
         raise DamageError(f"boot-control copy: major version {major}, supported: 1")
-    if not LENGTH <= length <= DIGEST_AT:
-        raise DamageError(f"boot-control copy: length {length}, not {LENGTH}..{DIGEST_AT}")
+    if length > DIGEST_AT:
+        raise DamageError(f"boot-control copy: length {length}, at most {DIGEST_AT}")
     if hashlib.sha256(raw[:DIGEST_AT]).digest() != raw[DIGEST_AT:]:
         raise DamageError("boot-control copy: its digest is wrong")
     failed = [bytes(raw[at : at + 32]) for at in range(608, 736, 32)]
@@ -88,11 +88,16 @@ def _slot(raw: Buffer, index: int) -> SlotEntry:
         unfinished_boots=unfinished,
         rollback_index=rollback_index,
         release_digest=digest,
-        version=unpadded(version, "slot version"),
+        version=_text(version),
         reason_code=reason_code,
         reason_time=reason_time,
-        reason=unpadded(reason, "slot reason", "utf-8"),
+        reason=_text(reason),
     )
+
+
+def _text(raw: bytes) -> str:
+    """Only for people: a copy whose digest is right is valid whatever stands here."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
 def read_copies(partition: Buffer) -> list[BootControl | DamageError]:

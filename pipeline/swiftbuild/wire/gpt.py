@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from uuid import UUID
 
 from swiftbuild.errors import DamageError
@@ -22,10 +23,9 @@ MBR_RECORD = struct.Struct("<B3sB3sII")
 ENTRY_COUNT = 128
 ARRAY_SECTORS = ENTRY_COUNT * ENTRY.size // SECTOR
 FIRST_USABLE = 2 + ARRAY_SECTORS
+ENTRY_SIZES = (128, 256, 512, 1024, 2048, 4096)
 NAME_UNITS = 36
 """UTF-16 code units of a partition's name."""
-ENTRY_COUNT_MAX = 1024
-"""Entries that a reader accepts in a foreign table."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def _protective_mbr(sectors: int) -> bytes:
     return bytes(mbr)
 
 
-def read_header(disk: Buffer, sector: int) -> tuple[Header, list[str]]:
-    """The header in that sector, and what is wrong with it on its own."""
+def read_header(disk: Buffer, sector: int, sectors: int) -> tuple[Header, list[str]]:
+    """The header in that sector of a disk of `sectors`, and what is wrong with it on its own."""
     raw = take(disk, sector * SECTOR, SECTOR, f"GPT header in sector {sector}")
     header = Header(*HEADER.unpack_from(raw))
     if header.signature != b"EFI PART":
@@ -115,17 +115,20 @@ def read_header(disk: Buffer, sector: int) -> tuple[Header, list[str]]:
         faults.append(f"revision is {header.revision:#x}, not 0x10000")
     if header.my_sector != sector:
         faults.append(f"it says that it lies in sector {header.my_sector}, not {sector}")
+    if not header.first_usable <= header.last_usable < sectors:
+        faults.append(f"usable sectors {header.first_usable}..{header.last_usable} of {sectors}")
+    if header.entry_size not in ENTRY_SIZES or not 1 <= header.entry_count <= ENTRY_COUNT:
+        faults.append(f"{header.entry_count} entries of {header.entry_size} bytes are not supported")
+        return header, faults
+    array_sectors = -(-header.entry_count * header.entry_size // SECTOR)
+    if not 2 <= header.array_sector <= sectors - array_sectors:
+        faults.append(f"its entries in sectors {header.array_sector}..+{array_sectors} do not lie on the disk")
     return header, faults
 
 
 def read_entries(disk: Buffer, header: Header) -> tuple[tuple[Partition, ...], list[str]]:
-    """The used entries that a header names, and what is wrong with the array."""
-    if header.entry_size < ENTRY.size or header.entry_size % 128 or header.entry_count > ENTRY_COUNT_MAX:
-        return (), [f"{header.entry_count} entries of {header.entry_size} bytes are not supported"]
-    try:
-        raw = take(disk, header.array_sector * SECTOR, header.entry_count * header.entry_size, "partition entries")
-    except DamageError as error:
-        return (), [error.message]
+    """The used entries that a header without faults names, and what is wrong with them."""
+    raw = take(disk, header.array_sector * SECTOR, header.entry_count * header.entry_size, "partition entries")
     faults = []
     if (computed := zlib.crc32(raw)) != header.array_crc:
         faults.append(f"table CRC is {header.array_crc:#010x}, computed {computed:#010x}")
@@ -134,7 +137,21 @@ def read_entries(disk: Buffer, header: Header) -> tuple[tuple[Partition, ...], l
         entry = raw[index * header.entry_size :][: ENTRY.size]
         if not zero(entry[:16]):
             partitions.append(_partition(entry))
-    return tuple(partitions), faults
+    return tuple(partitions), faults + _placement_faults(header, partitions)
+
+
+def _placement_faults(header: Header, partitions: list[Partition]) -> list[str]:
+    """Partitions outside the usable sectors, and pairs that overlap."""
+    faults = []
+    for p in partitions:
+        if not header.first_usable <= p.first <= p.last <= header.last_usable:
+            usable = f"{header.first_usable}..{header.last_usable}"
+            faults.append(f"partition {p.name}: sectors {p.first}..{p.last} are out of range {usable}")
+    ordered = sorted(partitions, key=lambda p: p.first)
+    for before, after in pairwise(ordered):
+        if after.first <= before.last:
+            faults.append(f"partitions {before.name} and {after.name} overlap in sector {after.first}")
+    return faults
 
 
 def _partition(entry: Buffer) -> Partition:
@@ -154,7 +171,7 @@ def read(disk: Buffer) -> DiskTable:
     sectors = len(disk) // SECTOR
     faults = []
     for what, sector in (("primary", 1), ("backup", sectors - 1)):
-        header, wrong = read_header(disk, sector)
+        header, wrong = read_header(disk, sector, sectors)
         partitions: tuple[Partition, ...] = ()
         if not wrong:
             partitions, wrong = read_entries(disk, header)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swiftbuild.errors import DamageError
+from swiftbuild.errors import DamageError, SpaceError
 from swiftbuild.limits import PAGE
 from swiftbuild.model.release import (
     CriticalFlag,
@@ -28,6 +28,9 @@ SIGNATURE_AREA_SIZE = 12288
 SECTIONS_START = HEADER_SIZE + SIGNATURE_AREA_SIZE
 SECTION_COUNT_MAX = 16
 SIGNATURE_COUNT_MAX = 16
+PRODUCT = "swift-os"
+DISK_LAYOUT = 1
+"""Version of docs/formats/disk.md."""
 DOMAIN = b"swift-os/release-header/v1\0"
 KNOWN_TYPES = frozenset(int(kind) for kind in SectionType)
 REQUIRED = (SectionType.KERNEL, SectionType.EROFS, SectionType.VERITY, SectionType.LOADER)
@@ -99,7 +102,7 @@ def decode_header(raw: Buffer) -> ReleaseHeader:
         raise DamageError(f"release header: {count} sections in entries of {entry_length} bytes")
     if length != FIXED.size + ENTRY.size * count:
         raise DamageError(f"release header: length {length} does not fit {count} sections")
-    if not zero(reserved) or not zero(raw[length:]):
+    if minor == 0 and not (zero(reserved) and zero(raw[length:])):
         raise DamageError("release header: reserved bytes are not zero")
     if unknown := flags_critical & ~int(KNOWN_CRITICAL_FLAGS):
         raise DamageError(f"release header: unknown critical flags {unknown:#x}")
@@ -126,8 +129,28 @@ def decode_header(raw: Buffer) -> ReleaseHeader:
             sections=tuple(_section(raw, index) for index in range(count)),
         ),
     )
+    for name in ("product", "profile", "version"):
+        if not getattr(header, name):
+            raise DamageError(f"release header: {name} is empty")
+    if header.package_abi_min > header.package_abi_max:
+        raise DamageError(f"release header: package ABI {header.package_abi_min}..{header.package_abi_max}")
     _check_sections(header)
     return header
+
+
+def check_place(header: ReleaseHeader, *, partition_size: int, profile: str | None = None) -> None:
+    """A header that is right on its own must also fit the machine: product, profile, disk layout, slot size."""
+    if header.product != PRODUCT:
+        raise DamageError(f"release header: product {header.product!r}, expected {PRODUCT!r}")
+    if profile is not None and header.profile != profile:
+        raise DamageError(f"release header: profile {header.profile!r}, expected {profile!r}")
+    if header.min_disk_layout > DISK_LAYOUT:
+        raise DamageError(f"release header: needs disk layout {header.min_disk_layout}, this one is {DISK_LAYOUT}")
+    if header.min_slot_size > partition_size:
+        raise SpaceError(
+            f"the slot image needs {header.min_slot_size} bytes, its slot has {partition_size}",
+            hint="make base_a and base_b larger in the profile, or the base smaller",
+        )
 
 
 def _section(raw: Buffer, index: int) -> Section:
@@ -147,6 +170,8 @@ def _check_sections(header: ReleaseHeader) -> None:
             raise DamageError(f"{where}: critical and unknown")
         if section.offset % PAGE or section.offset < free_from:
             raise DamageError(f"{where}: offset {section.offset} is not a multiple of {PAGE} from {free_from} on")
+        if not section.length:
+            raise DamageError(f"{where}: it has no bytes")
         if section.offset + section.length > header.min_slot_size:
             raise DamageError(f"{where}: ends at {section.offset + section.length}, behind {header.min_slot_size}")
         if known and section.critical != (section.type in REQUIRED):
@@ -229,7 +254,6 @@ def signed_message(digest: bytes) -> bytes:
 def read_slot(raw: Buffer) -> SlotImage:
     """The slot image at the start of `raw`, which may be longer (a partition)."""
     header = decode_header(raw)
-    if header.min_slot_size > len(raw):
-        raise DamageError(f"slot image: needs {header.min_slot_size} bytes, there are {len(raw)}")
+    check_place(header, partition_size=len(raw))
     signatures = decode_signatures(take(raw, HEADER_SIZE, SIGNATURE_AREA_SIZE, "signature area"))
     return SlotImage(header, release_digest(raw), signatures, take(raw, 0, header.min_slot_size, "slot image"))

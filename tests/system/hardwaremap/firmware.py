@@ -110,7 +110,7 @@ class _Qtest:
         self._socket.sendall(text.encode("ascii") + b"\n")
         answer = self._lines.readline().decode("ascii").strip()
         if not answer.startswith("OK"):
-            raise FirmwareError(f"qtest: {text.split()[0]} answered {answer!r}")
+            raise FirmwareError(f"qtest: {text.split(maxsplit=1)[0]} answered {answer!r}")
         return answer[2:].strip()
 
     def fw_cfg(self, key: int, length: int) -> bytes:
