@@ -1,0 +1,28 @@
+//! The native runtime: what a program of ours needs besides `core` and `alloc`, and nothing else.
+//!
+//! Two builds. With `--cfg swift_os` (the product) there is no std and no libc: `start` holds the entry point, the
+//! panic handler and the allocator. Without it (lints and unit tests on a host) std stands in for these, and every
+//! other module is the same code. System calls go through `rustix`, which speaks the kernel's ABI directly.
+//!
+//! | module | what |
+//! |---|---|
+//! | `start` | entry point, arguments, panic handler, allocator; `entry!` |
+//! | `out` | buffered text to a descriptor; `out!`, `outln!`, `errln!` |
+//! | `fs` | whole small files, directory listings |
+//! | `process` | exec, fork, wait, environment |
+//! | `event` | lines to the kernel's event channel |
+//! | `clock` | monotonic milliseconds |
+#![cfg_attr(swift_os, no_std)]
+
+#[doc(hidden)]
+pub extern crate alloc;
+
+pub mod clock;
+pub mod event;
+pub mod fs;
+pub mod out;
+pub mod process;
+pub mod start;
+
+pub use rustix;
+pub use rustix::io::Errno;
