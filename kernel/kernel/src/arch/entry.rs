@@ -175,7 +175,7 @@ unsafe extern "C" {
 }
 
 /// Pages of the table pool in `kernel.ld`.
-pub const TABLE_POOL_PAGES: u64 = 12;
+pub const TABLE_POOL_PAGES: u64 = 14;
 
 /// The two table roots, in the registers that `enable_mmu` expects.
 #[repr(C)]

@@ -41,6 +41,13 @@ pub fn clear_page(physical: u64) {
     unsafe { core::ptr::write_bytes(kmap::to_virtual(physical) as *mut u8, 0, PAGE_SIZE as usize) };
 }
 
+/// Copies a page into one that nobody else uses yet.
+pub fn copy_page(to: u64, from: u64) {
+    let (to, from) = (kmap::to_virtual(to) as *mut u8, kmap::to_virtual(from) as *const u8);
+    // SAFETY: two different pages of RAM at their kernel addresses; the caller owns `to`. A user may write `from` meanwhile: then some mixture is copied.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, PAGE_SIZE as usize) };
+}
+
 /// Makes new entries (invalid before) visible to the walkers of all CPUs (Arm ARM, D8.16).
 pub fn publish() {
     // SAFETY: barriers only.

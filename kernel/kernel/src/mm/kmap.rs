@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use paging::walk::{self, Tables};
 use paging::{Access, Attributes, Descriptor, Level, Memory, PAGE_SIZE};
 
+use super::frames;
 use super::layout::{DIRECT_BASE, KERNEL_BASE, VMAP_BASE, VMAP_END};
 use crate::arch::{entry, mmu};
 use crate::sync::{Rank, SpinLock};
@@ -38,8 +39,8 @@ impl Tables for KernelTables {
     }
 
     fn allocate(&mut self) -> Option<u64> {
-        let index = POOL_USED.fetch_add(1, Ordering::Relaxed);
-        let table = entry::pool_table(index)?;
+        let pooled = entry::pool_table(POOL_USED.fetch_add(1, Ordering::Relaxed));
+        let table = pooled.or_else(|| frames::allocate(0).map(|frame| frame * PAGE_SIZE))?;
         mmu::clear_page(table);
         Some(table)
     }
@@ -123,4 +124,26 @@ pub fn map_window(physical: u64, length: u64, window: Window) -> Option<u64> {
     mmu::publish();
     vmap.next = next;
     Some(start + (physical - first))
+}
+
+/// Maps `start..end` of RAM (whole pages) in the direct map, in the largest pieces that fit. False: no memory for tables.
+///
+/// # Panics
+/// When part of it is mapped already.
+pub fn map_direct(start: u64, end: u64, writable: bool) -> bool {
+    let access = if writable { Access::KernelWrite } else { Access::KernelRead };
+    let attributes = Attributes { memory: Memory::Normal, access, counted: false };
+    let mut at = start;
+    while at < end {
+        let fits = |level: &Level| at % level.size() == 0 && end - at >= level.size();
+        let level = [Level(1), Level(2)].into_iter().find(fits).unwrap_or(Level::PAGE);
+        let Ok(slot) = walk::slot(&mut KernelTables, mmu::kernel_root(), DIRECT_BASE + at, level) else {
+            return false;
+        };
+        assert!(!KernelTables.read(slot.table, slot.index).is_valid(), "{at:#x} is in the direct map already");
+        KernelTables.write(slot.table, slot.index, Descriptor::leaf(level, at, attributes));
+        at += level.size();
+    }
+    mmu::publish();
+    true
 }

@@ -1,0 +1,195 @@
+//! Physical pages: the pure allocator of crate `frames` over the real memory.
+//!
+//! Per open section (2 MiB) there are a page of [`FrameInfo`]s, at a fixed place of the metadata window, and a [`Section`] record in another
+//! window. Both windows are mapped as sections are opened, with frames of the section itself.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use frames::{FRAMES_PER_SECTION, Frames, Region, Section, SlabPage, Store};
+use paging::walk::{self, Tables};
+use paging::{Access, Attributes, Descriptor, Level, Memory, PAGE_SIZE};
+
+use super::kmap;
+use super::layout::{META_BASE, SECTION_BASE};
+use crate::arch::mmu;
+use crate::sync::{Rank, SpinLock};
+
+static FRAMES: SpinLock<Frames> = SpinLock::new(Rank::FRAMES, Frames::new());
+
+/// Bytes from one section record to the next.
+const RECORD_STRIDE: u64 = 128;
+const _: () = assert!(size_of::<Section>() as u64 <= RECORD_STRIDE);
+
+/// What is kept for each frame of an open section.
+#[repr(C)]
+union FrameInfo {
+    /// An allocated page: how many [`super::PageRef`]s and table entries share it.
+    shares: core::mem::ManuallyDrop<[AtomicU32; 2]>,
+    /// A page of the heap.
+    slab: SlabPage,
+}
+
+const _: () = assert!(size_of::<FrameInfo>() as u64 * FRAMES_PER_SECTION == PAGE_SIZE);
+
+fn info(frame: u64) -> *mut FrameInfo {
+    (META_BASE as *mut FrameInfo).wrapping_add(frame as usize)
+}
+
+/// The count of shares of an allocated page.
+pub fn shares(frame: u64) -> &'static AtomicU32 {
+    // SAFETY: the frame is allocated, so its section is open and its information is mapped for good; it is no heap page, so this is
+    // the union's live field. All-zero bytes are a valid value.
+    unsafe { &(*info(frame)).shares[0] }
+}
+
+/// What the heap remembers of one of its pages.
+pub fn slab_page(frame: u64) -> *mut SlabPage {
+    // SAFETY: only a place is computed, inside the metadata window.
+    unsafe { &raw mut (*info(frame)).slab }
+}
+
+/// The two metadata windows.
+struct Windows;
+
+/// Maps metadata: tables and pages come from the section that is being opened.
+struct Opening<'a> {
+    base: u64,
+    fresh: &'a mut Section,
+}
+
+impl Tables for Opening<'_> {
+    fn read(&self, table: u64, index: usize) -> Descriptor {
+        mmu::read_entry(table, index)
+    }
+
+    fn write(&mut self, table: u64, index: usize, descriptor: Descriptor) {
+        mmu::write_entry(table, index, descriptor);
+    }
+
+    fn allocate(&mut self) -> Option<u64> {
+        let page = (self.base + self.fresh.take(0)? as u64) * PAGE_SIZE;
+        mmu::clear_page(page);
+        Some(page)
+    }
+
+    fn free(&mut self, _table: u64) {
+        unreachable!("metadata stays mapped");
+    }
+}
+
+impl Opening<'_> {
+    /// Maps the page of a window that holds `address`, unless it is mapped.
+    fn back(&mut self, address: u64) -> Option<()> {
+        let slot = walk::slot(self, mmu::kernel_root(), address, Level::PAGE).ok()?;
+        if self.read(slot.table, slot.index).is_valid() {
+            return Some(());
+        }
+        let page = self.allocate()?;
+        let attributes = Attributes { memory: Memory::Normal, access: Access::KernelWrite, counted: false };
+        self.write(slot.table, slot.index, Descriptor::leaf(Level::PAGE, page, attributes));
+        Some(())
+    }
+}
+
+/// Frames that opening a section may take: two pages, and for each three tables.
+const OPENING_FRAMES_MAX: u32 = 8;
+
+impl Store for Windows {
+    fn open(&mut self, index: u32, fresh: &mut Section) -> bool {
+        if fresh.free_frames() < OPENING_FRAMES_MAX {
+            return false;
+        }
+        let base = u64::from(index) * FRAMES_PER_SECTION;
+        let mut opening = Opening { base, fresh };
+        let backed = opening
+            .back(META_BASE + u64::from(index) * PAGE_SIZE)
+            .and_then(|()| opening.back(SECTION_BASE + u64::from(index) * RECORD_STRIDE));
+        mmu::publish();
+        backed.is_some()
+    }
+
+    fn section(&mut self, index: u32) -> &mut Section {
+        let record = (SECTION_BASE + u64::from(index) * RECORD_STRIDE) as *mut Section;
+        // SAFETY: the record of an open section is mapped, and only reached through here, under the lock of `FRAMES`. Its page was cleared,
+        // and all-zero bytes are a valid record.
+        unsafe { &mut *record }
+    }
+}
+
+/// Adds RAM, in ascending order, before the first allocation. False: too many regions.
+pub fn add(start: u64, end: u64) -> bool {
+    let region = Region { start: start.div_ceil(PAGE_SIZE), end: end / PAGE_SIZE };
+    region.start >= region.end || FRAMES.lock_irq().add(region)
+}
+
+/// Takes 2^`order` pages; gives the first one's frame number. What is in them is unknown.
+pub fn allocate(order: u32) -> Option<u64> {
+    FRAMES.lock_irq().allocate(&mut Windows, order)
+}
+
+/// Gives them back.
+pub fn release(frame: u64, order: u32) {
+    FRAMES.lock_irq().release(&mut Windows, frame, order);
+}
+
+/// Bytes that can be allocated.
+#[must_use]
+pub fn free_bytes() -> u64 {
+    FRAMES.lock_irq().free_frames() * PAGE_SIZE
+}
+
+/// Adds a share.
+pub fn share(frame: u64) {
+    let before = shares(frame).fetch_add(1, Ordering::Relaxed);
+    assert!(before > 0 && before < u32::MAX / 2, "share of a page with {before} shares");
+}
+
+/// Takes a share away; the last one frees the page.
+pub fn unshare(frame: u64) {
+    let before = shares(frame).fetch_sub(1, Ordering::AcqRel);
+    assert!(before > 0, "page freed twice");
+    if before == 1 {
+        release(frame, 0);
+    }
+}
+
+/// RAM in one piece, for devices.
+#[derive(Debug)]
+pub struct Contiguous {
+    frame: u64,
+    order: u32,
+}
+
+impl Contiguous {
+    /// 2^`order` pages, cleared, aligned to their size.
+    #[must_use]
+    pub fn new(order: u32) -> Option<Self> {
+        let block = Self { frame: allocate(order)?, order };
+        (0..1 << order).for_each(|page| mmu::clear_page((block.frame + page) * PAGE_SIZE));
+        Some(block)
+    }
+
+    /// Physical address of the first byte.
+    #[must_use]
+    pub fn physical(&self) -> u64 {
+        self.frame * PAGE_SIZE
+    }
+
+    /// The kernel's address of the first byte.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        kmap::to_virtual(self.physical()) as *mut u8
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        (PAGE_SIZE as usize) << self.order
+    }
+}
+
+impl Drop for Contiguous {
+    fn drop(&mut self) {
+        release(self.frame, self.order);
+    }
+}
