@@ -12,8 +12,8 @@
 mod section;
 mod slab;
 
-pub use slab::{CLASSES, Slab, SlabPage, SlabStore, class_for};
 pub use section::{FRAMES_PER_SECTION, ORDER_MAX, Section};
+pub use slab::{CLASSES, Slab, SlabPage, SlabStore, class_for};
 
 /// Frames from `start` to before `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,18 +1,32 @@
 //! The order in which the kernel comes up.
 
-use crate::arch::cpu;
+use bootinfo::{BootInfo, MemoryMap, Region, RegionKind};
+use release::{Header, SectionKind};
+
+use crate::arch::{cpu, entry};
 use crate::drivers::console;
 use crate::mm::kmap::{self, Window};
-use crate::{event, mm};
+use crate::sync::Once;
+use crate::{event, mm, platform};
 
 /// Where the early console is until the firmware's tables have been read: QEMU's virt board.
 const EARLY_UART: u64 = 0x0900_0000;
+/// The most regions in the memory map.
+const REGIONS_MAX: usize = frames::REGIONS_MAX;
+
+static INFO: Once<BootInfo> = Once::new();
+
+/// What the loader said; after a direct boot, what it would have said.
+#[must_use]
+pub fn info() -> &'static BootInfo {
+    INFO.get().expect("filled at boot")
+}
 
 /// The first code in the high half, on the CPU that booted: way in (0 = flat image with an FDT, 1 = our loader), what x0 held, where the image lies,
 /// and the exception level at entry.
 pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) -> ! {
     cpu::init(0);
-    mm::kmap::init(physical_base);
+    kmap::init(physical_base);
     if let Some(registers) = kmap::map_window(EARLY_UART, 4096, Window::Device) {
         console::set_registers(registers as usize);
     }
@@ -23,6 +37,79 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
         version = env!("CARGO_PKG_VERSION"),
         build = option_env!("SWIFT_BUILD").unwrap_or("unknown")
     );
-    let _ = argument;
+    let mut storage = [Region::default(); REGIONS_MAX];
+    let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
+    mm::init(regions);
     cpu::halt()
+}
+
+/// Entered by the Linux boot protocol: fill the block that our loader would have made.
+fn direct_boot(fdt: u64, storage: &mut [Region]) -> &[Region] {
+    let blob = platform::map_fdt(fdt).expect("x0 holds the address of an FDT");
+    let machine = platform::init_fdt(blob);
+    let mut info = BootInfo::empty();
+    info.fdt = fdt;
+    info.fdt_length = blob.len() as u64;
+    info.kernel_start = kmap::physical_base();
+    info.kernel_length = entry::image_size();
+    let seed = machine.rng_seed.as_slice();
+    info.entropy[..seed.len()].copy_from_slice(seed);
+    info.entropy_length = seed.len() as u32;
+    let mut map = MemoryMap::new(storage);
+    let mut set = |start, length, kind| map.set(start, length, kind).expect("room in the memory map");
+    machine.memory.iter().for_each(|part| set(part.base, part.length, RegionKind::Usable));
+    machine.reserved.iter().for_each(|part| set(part.base, part.length, RegionKind::Reserved));
+    set(fdt, info.fdt_length, RegionKind::Reserved);
+    set(info.kernel_start, info.kernel_length, RegionKind::Kernel);
+    if let Some(initrd) = machine.initrd {
+        set(initrd.base, initrd.length, RegionKind::Base);
+        find_sections(&mut info, initrd.base, initrd.length);
+    }
+    let _ = INFO.set(info);
+    let count = map.regions().len();
+    &storage[..count]
+}
+
+/// The parts of a slot image in RAM.
+fn find_sections(info: &mut BootInfo, start: u64, length: u64) {
+    let head = kmap::map_window(start, release::HEADER_SIZE as u64, Window::ReadOnly).expect("room for a window");
+    // SAFETY: a page of the initrd, mapped for good and never written.
+    let bytes = unsafe { core::slice::from_raw_parts(head as *const u8, release::HEADER_SIZE) };
+    let header = match Header::parse(bytes) {
+        Ok(header) => header,
+        Err(error) => return event!("base.error", what = "initrd is no slot image", why = error),
+    };
+    info.header_start = start;
+    let place = |kind| {
+        let section = header.section(kind).filter(|section| section.offset + section.length <= length)?;
+        Some((start + section.offset, section.length))
+    };
+    if let Some((start, length)) = place(SectionKind::Erofs) {
+        (info.erofs_start, info.erofs_length) = (start, length);
+    }
+    if let Some((start, length)) = place(SectionKind::Verity) {
+        (info.verity_start, info.verity_length) = (start, length);
+    }
+    if let Some((start, length)) = place(SectionKind::Symbols) {
+        (info.symbols_start, info.symbols_length) = (start, length);
+    }
+}
+
+/// Entered by our loader, with its block.
+fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
+    let window = |start, length| kmap::map_window(start, length, Window::ReadOnly).expect("room for a window");
+    let address = window(block, size_of::<BootInfo>() as u64) as *const BootInfo;
+    // SAFETY: mapped for good; any bytes are a valid block, and `check` comes before they are believed.
+    let info = unsafe { address.read_unaligned() };
+    info.check().unwrap_or_else(|error| panic!("boot-info block at {block:#x}: {error}"));
+    let count = info.memory_map_count as usize;
+    assert!(count <= storage.len(), "memory map of {count} regions; {} are the most", storage.len());
+    let map = window(info.memory_map, (count * size_of::<Region>()) as u64) as *const Region;
+    for (index, region) in storage[..count].iter_mut().enumerate() {
+        // SAFETY: inside the array that was just mapped; any bytes are a valid region.
+        *region = unsafe { map.add(index).read_unaligned() };
+    }
+    bootinfo::check_memory_map(&storage[..count]).unwrap_or_else(|error| panic!("memory map: {error}"));
+    let _ = INFO.set(info);
+    &storage[..count]
 }

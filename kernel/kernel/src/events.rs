@@ -47,10 +47,7 @@ fn is_bare(byte: u8) -> bool {
 
 /// A value as the format wants it: bare, or quoted and escaped.
 fn write_value(line: &mut Line, value: &dyn Display) {
-    let mut text = Line {
-        bytes: [0; LINE_LENGTH_MAX],
-        length: 0,
-    };
+    let mut text = Line { bytes: [0; LINE_LENGTH_MAX], length: 0 };
     let _ = write!(text, "{value}");
     let bytes = &text.bytes[..text.length];
     if !bytes.is_empty() && bytes.iter().all(|byte| is_bare(*byte)) {
@@ -73,16 +70,8 @@ fn write_value(line: &mut Line, value: &dyn Display) {
 /// Writes one event; use [`event!`].
 pub fn emit(name: &str, fields: &[(&str, &dyn Display)]) {
     let micros = timer::now().as_micros();
-    let mut line = Line {
-        bytes: [0; LINE_LENGTH_MAX],
-        length: 0,
-    };
-    let _ = write!(
-        line,
-        "[evt] {name} t={}.{:06}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    );
+    let mut line = Line { bytes: [0; LINE_LENGTH_MAX], length: 0 };
+    let _ = write!(line, "[evt] {name} t={}.{:06}", micros / 1_000_000, micros % 1_000_000);
     for (key, value) in fields {
         let _ = write!(line, " {key}=");
         write_value(&mut line, *value);

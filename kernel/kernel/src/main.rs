@@ -10,6 +10,7 @@ mod drivers;
 mod events;
 mod mm;
 mod panic;
+mod platform;
 mod process;
 mod sched;
 mod sync;

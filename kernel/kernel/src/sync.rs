@@ -19,15 +19,11 @@ impl ::sync::Cpu for ThisCpu {
     }
 
     fn held() -> u64 {
-        cpu::this()
-            .held_ranks
-            .load(core::sync::atomic::Ordering::Relaxed)
+        cpu::this().held_ranks.load(core::sync::atomic::Ordering::Relaxed)
     }
 
     fn set_held(held: u64) {
-        cpu::this()
-            .held_ranks
-            .store(held, core::sync::atomic::Ordering::Relaxed);
+        cpu::this().held_ranks.store(held, core::sync::atomic::Ordering::Relaxed);
     }
 }
 

@@ -131,9 +131,7 @@ impl Descriptor {
         };
         let counted = if attributes.counted { COUNTED } else { 0 };
         let memory = (attributes.memory as u64) << 2;
-        Descriptor(
-            address | kind | VALID | memory | access | counted | INNER_SHAREABLE | ACCESS_FLAG,
-        )
+        Descriptor(address | kind | VALID | memory | access | counted | INNER_SHAREABLE | ACCESS_FLAG)
     }
 
     /// Translates, or points to a table.
@@ -183,35 +181,18 @@ impl Descriptor {
 mod tests {
     use super::*;
 
-    const RAM: Attributes = Attributes {
-        memory: Memory::Normal,
-        access: Access::KernelWrite,
-        counted: false,
-    };
+    const RAM: Attributes = Attributes { memory: Memory::Normal, access: Access::KernelWrite, counted: false };
 
     #[test]
     fn kernel_page_bits_are_those_of_the_manual() {
-        assert_eq!(
-            Descriptor::leaf(Level::PAGE, 0x4000_1000, RAM).0,
-            0x0060_0000_4000_1707
-        );
-        let text = Attributes {
-            access: Access::KernelExecute,
-            ..RAM
-        };
-        assert_eq!(
-            Descriptor::leaf(Level(2), 0x4020_0000, text).0,
-            0x0040_0000_4020_0785
-        );
+        assert_eq!(Descriptor::leaf(Level::PAGE, 0x4000_1000, RAM).0, 0x0060_0000_4000_1707);
+        let text = Attributes { access: Access::KernelExecute, ..RAM };
+        assert_eq!(Descriptor::leaf(Level(2), 0x4020_0000, text).0, 0x0040_0000_4020_0785);
     }
 
     #[test]
     fn nothing_of_the_kernel_is_writable_and_executable() {
-        for access in [
-            Access::KernelRead,
-            Access::KernelWrite,
-            Access::KernelExecute,
-        ] {
+        for access in [Access::KernelRead, Access::KernelWrite, Access::KernelExecute] {
             let leaf = Descriptor::leaf(Level::PAGE, 0, Attributes { access, ..RAM });
             let writable = leaf.0 & AP_READ_ONLY == 0;
             let executable = leaf.0 & PRIVILEGED_EXECUTE_NEVER == 0;
@@ -223,18 +204,9 @@ mod tests {
     #[test]
     fn user_pages_are_not_global_and_never_run_in_the_kernel() {
         for (write, execute) in [(false, false), (true, false), (false, true), (true, true)] {
-            let leaf = Descriptor::leaf(
-                Level::PAGE,
-                0x1000,
-                Attributes {
-                    access: Access::User { write, execute },
-                    ..RAM
-                },
-            );
-            assert_eq!(
-                (leaf.is_user_writable(), leaf.is_user_executable()),
-                (write, execute)
-            );
+            let leaf =
+                Descriptor::leaf(Level::PAGE, 0x1000, Attributes { access: Access::User { write, execute }, ..RAM });
+            assert_eq!((leaf.is_user_writable(), leaf.is_user_executable()), (write, execute));
             assert!(leaf.0 & NOT_GLOBAL != 0 && leaf.0 & PRIVILEGED_EXECUTE_NEVER != 0);
             assert!(!leaf.read_only().is_user_writable());
         }

@@ -45,14 +45,7 @@ pub fn leaf<T: Tables>(tables: &T, root: u64, address: u64) -> Option<(Slot, Des
             return None;
         }
         if !descriptor.is_table(level) {
-            return Some((
-                Slot {
-                    table,
-                    index,
-                    level,
-                },
-                descriptor,
-            ));
+            return Some((Slot { table, index, level }, descriptor));
         }
         table = descriptor.address();
         level = level.below();
@@ -60,12 +53,7 @@ pub fn leaf<T: Tables>(tables: &T, root: u64, address: u64) -> Option<(Slot, Des
 }
 
 /// The entry for `address` in the table of `level`, making the tables on the way.
-pub fn slot<T: Tables>(
-    tables: &mut T,
-    root: u64,
-    address: u64,
-    level: Level,
-) -> Result<Slot, WalkError> {
+pub fn slot<T: Tables>(tables: &mut T, root: u64, address: u64, level: Level) -> Result<Slot, WalkError> {
     let mut table = root;
     let mut at = Level::ROOT;
     while at < level {
@@ -82,11 +70,7 @@ pub fn slot<T: Tables>(
         };
         at = at.below();
     }
-    Ok(Slot {
-        table,
-        index: level.index(address),
-        level,
-    })
+    Ok(Slot { table, index: level.index(address), level })
 }
 
 /// Visits the leaves that translate any part of `start..end`, in order, with the address where each begins.
@@ -118,25 +102,9 @@ fn visit_table<T: Tables>(
         let next = begin.checked_add(level.size()).unwrap_or(u64::MAX);
         let descriptor = tables.read(table, index);
         if descriptor.is_table(level) {
-            visit_table(
-                tables,
-                descriptor.address(),
-                level.below(),
-                address,
-                next.min(end),
-                visit,
-            );
+            visit_table(tables, descriptor.address(), level.below(), address, next.min(end), visit);
         } else if descriptor.is_valid() {
-            visit(
-                tables,
-                begin,
-                Slot {
-                    table,
-                    index,
-                    level,
-                },
-                descriptor,
-            );
+            visit(tables, begin, Slot { table, index, level }, descriptor);
         }
         if index == TABLE_ENTRIES - 1 {
             return;

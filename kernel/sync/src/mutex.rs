@@ -29,21 +29,13 @@ impl<T, S: Sleep> Mutex<T, S> {
     /// A free lock whose sleepers wait in `sleepers`.
     #[cfg(not(loom))]
     pub const fn with_sleepers(value: T, sleepers: S) -> Self {
-        Self {
-            locked: AtomicBool::new(false),
-            sleepers,
-            value: UnsafeCell::new(value),
-        }
+        Self { locked: AtomicBool::new(false), sleepers, value: UnsafeCell::new(value) }
     }
 
     /// A free lock whose sleepers wait in `sleepers`.
     #[cfg(loom)]
     pub fn with_sleepers(value: T, sleepers: S) -> Self {
-        Self {
-            locked: AtomicBool::new(false),
-            sleepers,
-            value: UnsafeCell::new(value),
-        }
+        Self { locked: AtomicBool::new(false), sleepers, value: UnsafeCell::new(value) }
     }
 
     /// Takes the lock, asleep while another has it.
@@ -60,9 +52,7 @@ impl<T, S: Sleep> Mutex<T, S> {
     }
 
     fn try_take(&self) -> bool {
-        self.locked
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -121,9 +111,7 @@ mod tests {
                 std::thread::spawn(move || (0..1000).for_each(|_| *lock.lock() += 1))
             })
             .collect();
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(*lock.lock(), 4000);
         let held = lock.lock();
         assert!(lock.try_lock().is_none());

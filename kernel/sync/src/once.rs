@@ -23,25 +23,16 @@ unsafe impl<T: Send> Send for Once<T> {}
 impl<T> Once<T> {
     /// An empty cell.
     #[cfg(not(loom))]
-    #[allow(
-        clippy::new_without_default,
-        reason = "a static needs a const constructor"
-    )]
+    #[allow(clippy::new_without_default, reason = "a static needs a const constructor")]
     pub const fn new() -> Self {
-        Self {
-            state: AtomicU8::new(EMPTY),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-        }
+        Self { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
     /// An empty cell.
     #[cfg(loom)]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self {
-            state: AtomicU8::new(EMPTY),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-        }
+        Self { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
     /// The value, once there.
@@ -50,19 +41,12 @@ impl<T> Once<T> {
             return None;
         }
         // SAFETY: by the invariant it is initialised, and nobody writes it any more.
-        Some(
-            self.value
-                .with(|value| unsafe { (*value).assume_init_ref() }),
-        )
+        Some(self.value.with(|value| unsafe { (*value).assume_init_ref() }))
     }
 
     /// The value; the first to come makes it, others wait for that one.
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
-        if self
-            .state
-            .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Acquire)
-            .is_ok()
-        {
+        if self.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Acquire).is_ok() {
             let made = make();
             // SAFETY: only the one that moved the state from EMPTY writes, and nobody reads before FULL.
             self.value.with_mut(|value| unsafe { (*value).write(made) });

@@ -22,10 +22,7 @@ pub struct Parking(AtomicU8);
 impl Parking {
     /// A thread that runs.
     #[cfg(not(loom))]
-    #[allow(
-        clippy::new_without_default,
-        reason = "running or parked is the caller's choice to name"
-    )]
+    #[allow(clippy::new_without_default, reason = "running or parked is the caller's choice to name")]
     pub const fn new() -> Self {
         Self(AtomicU8::new(RUNNING))
     }
@@ -52,9 +49,7 @@ impl Parking {
     /// True: the thread is parked, and must be switched away from; the waker that finds it makes it runnable. False: it was woken meanwhile, and runs on.
     #[must_use = "a parked thread must stop running"]
     pub fn park(&self) -> bool {
-        self.0
-            .compare_exchange(PREPARING, PARKED, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.0.compare_exchange(PREPARING, PARKED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// True: the thread was parked and now belongs to the caller, who makes it runnable. False: it runs, and will see the wake.
@@ -101,8 +96,7 @@ mod loom_tests {
             let enqueued = Arc::new(AtomicUsize::new(0));
             let wakers: Vec<_> = (0..2)
                 .map(|_| {
-                    let (parking, condition, enqueued) =
-                        (parking.clone(), condition.clone(), enqueued.clone());
+                    let (parking, condition, enqueued) = (parking.clone(), condition.clone(), enqueued.clone());
                     loom::thread::spawn(move || {
                         condition.store(true, Ordering::Release);
                         if parking.wake() {

@@ -37,23 +37,13 @@ impl<T, C: Cpu> SpinLock<T, C> {
     /// A free lock.
     #[cfg(not(loom))]
     pub const fn new(rank: Rank, value: T) -> Self {
-        Self {
-            locked: AtomicBool::new(false),
-            rank,
-            value: UnsafeCell::new(value),
-            cpu: PhantomData,
-        }
+        Self { locked: AtomicBool::new(false), rank, value: UnsafeCell::new(value), cpu: PhantomData }
     }
 
     /// A free lock.
     #[cfg(loom)]
     pub fn new(rank: Rank, value: T) -> Self {
-        Self {
-            locked: AtomicBool::new(false),
-            rank,
-            value: UnsafeCell::new(value),
-            cpu: PhantomData,
-        }
+        Self { locked: AtomicBool::new(false), rank, value: UnsafeCell::new(value), cpu: PhantomData }
     }
 
     /// Takes the lock. For locks that no interrupt handler takes.
@@ -70,11 +60,7 @@ impl<T, C: Cpu> SpinLock<T, C> {
     /// Like [`SpinLock::lock_irq`], but gives up at once when somebody holds the lock. The rank is not checked: who does not wait cannot deadlock.
     pub fn try_lock_irq(&self) -> Option<SpinGuard<'_, T, C>> {
         let mask = C::mask_interrupts();
-        if self
-            .locked
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             C::restore_interrupts(mask);
             return None;
         }
@@ -90,17 +76,9 @@ impl<T, C: Cpu> SpinLock<T, C> {
     fn take(&self, mask: Option<u64>) -> SpinGuard<'_, T, C> {
         if cfg!(debug_assertions) {
             let held = C::held();
-            assert!(
-                self.rank.above_all(held),
-                "lock of {:?} taken with ranks {held:#x} held",
-                self.rank
-            );
+            assert!(self.rank.above_all(held), "lock of {:?} taken with ranks {held:#x} held", self.rank);
         }
-        while self
-            .locked
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             while self.locked.load(Ordering::Relaxed) {
                 spin();
             }
@@ -113,12 +91,7 @@ impl<T, C: Cpu> SpinLock<T, C> {
         if cfg!(debug_assertions) {
             C::set_held(before | self.rank.bit());
         }
-        SpinGuard {
-            lock: self,
-            mask,
-            added: self.rank.bit() & !before,
-            not_send: PhantomData,
-        }
+        SpinGuard { lock: self, mask, added: self.rank.bit() & !before, not_send: PhantomData }
     }
 }
 
@@ -198,9 +171,7 @@ mod tests {
                 std::thread::spawn(move || (0..1000).for_each(|_| *lock.lock() += 1))
             })
             .collect();
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(*lock.lock(), 4000);
     }
 

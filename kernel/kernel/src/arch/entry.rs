@@ -12,17 +12,8 @@ use crate::mm::layout::KERNEL_BASE;
 const SCTLR_OFF: u64 = 0x30d0_0800;
 /// SCTLR_EL1: MMU and caches on, stack alignment checked, and what Linux programs at EL0 use allowed: DC ZVA (14), CTR_EL0 (15), WFI
 /// (16), WFE (18), cache maintenance (26). SPAN (23) clear: PAN is set at each exception where it exists.
-const SCTLR_ON: u64 = (SCTLR_OFF & !(1 << 23))
-    | 1
-    | 1 << 2
-    | 1 << 3
-    | 1 << 4
-    | 1 << 12
-    | 1 << 14
-    | 1 << 15
-    | 1 << 16
-    | 1 << 18
-    | 1 << 26;
+const SCTLR_ON: u64 =
+    (SCTLR_OFF & !(1 << 23)) | 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
 /// TCR_EL1: both halves 48-bit with 4 KiB pages, walks write-back inner shareable, top byte of user addresses ignored as on Linux.
 /// IPS and AS are added from the CPU's own registers.
 const TCR: u64 = 16 | 0x3500 | 16 << 16 | 0x3500 << 16 | 2 << 30 | 1 << 37;
@@ -200,19 +191,9 @@ unsafe fn clear(page: u64) -> *mut u64 {
 /// Builds the identity map of the kernel's first 2 MiB and the final map of the kernel image, W^X from the first instruction in
 /// the high half. Runs with the MMU off, at physical addresses.
 extern "C" fn early_tables(physical_base: u64) -> Roots {
-    let text = Attributes {
-        memory: Memory::Normal,
-        access: Access::KernelExecute,
-        counted: false,
-    };
-    let read = Attributes {
-        access: Access::KernelRead,
-        ..text
-    };
-    let write = Attributes {
-        access: Access::KernelWrite,
-        ..text
-    };
+    let text = Attributes { memory: Memory::Normal, access: Access::KernelExecute, counted: false };
+    let read = Attributes { access: Access::KernelRead, ..text };
+    let write = Attributes { access: Access::KernelWrite, ..text };
     let [after_text, after_rodata, after_kernel, identity, pool] = [
         &raw const text_end,
         &raw const rodata_end,
@@ -225,19 +206,13 @@ extern "C" fn early_tables(physical_base: u64) -> Roots {
     unsafe {
         clear(&raw const zero_page as u64);
         let [id0, id1, id2] = [0, 1, 2].map(|page| clear(identity + page * PAGE_SIZE));
-        id0.add(Level(0).index(physical_base))
-            .write_volatile(Descriptor::table(id1 as u64).0);
-        id1.add(Level(1).index(physical_base))
-            .write_volatile(Descriptor::table(id2 as u64).0);
-        id2.add(Level(2).index(physical_base))
-            .write_volatile(Descriptor::leaf(Level(2), physical_base, text).0);
+        id0.add(Level(0).index(physical_base)).write_volatile(Descriptor::table(id1 as u64).0);
+        id1.add(Level(1).index(physical_base)).write_volatile(Descriptor::table(id2 as u64).0);
+        id2.add(Level(2).index(physical_base)).write_volatile(Descriptor::leaf(Level(2), physical_base, text).0);
 
         let [root, middle, lower] = [0, 1, 2].map(|page| clear(pool + page * PAGE_SIZE));
-        root.add(Level(0).index(KERNEL_BASE))
-            .write_volatile(Descriptor::table(middle as u64).0);
-        middle
-            .add(Level(1).index(KERNEL_BASE))
-            .write_volatile(Descriptor::table(lower as u64).0);
+        root.add(Level(0).index(KERNEL_BASE)).write_volatile(Descriptor::table(middle as u64).0);
+        middle.add(Level(1).index(KERNEL_BASE)).write_volatile(Descriptor::table(lower as u64).0);
         let mut next_table = pool + 3 * PAGE_SIZE;
         let mut pages = core::ptr::null_mut::<u64>();
         let mut page = physical_base;
@@ -245,9 +220,7 @@ extern "C" fn early_tables(physical_base: u64) -> Roots {
             let offset = page - physical_base;
             if offset % Level(2).size() == 0 {
                 pages = clear(next_table);
-                lower
-                    .add(Level(2).index(offset))
-                    .write_volatile(Descriptor::table(next_table).0);
+                lower.add(Level(2).index(offset)).write_volatile(Descriptor::table(next_table).0);
                 next_table += PAGE_SIZE;
             }
             let attributes = if page < after_text {
@@ -257,15 +230,10 @@ extern "C" fn early_tables(physical_base: u64) -> Roots {
             } else {
                 write
             };
-            pages
-                .add(Level(3).index(offset))
-                .write_volatile(Descriptor::leaf(Level(3), page, attributes).0);
+            pages.add(Level(3).index(offset)).write_volatile(Descriptor::leaf(Level(3), page, attributes).0);
             page += PAGE_SIZE;
         }
-        Roots {
-            ttbr0: id0 as u64,
-            ttbr1: root as u64,
-        }
+        Roots { ttbr0: id0 as u64, ttbr1: root as u64 }
     }
 }
 

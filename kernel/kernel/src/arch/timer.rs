@@ -28,8 +28,5 @@ pub fn frequency() -> u64 {
 #[must_use]
 pub fn ticks_to_duration(ticks: u64) -> Duration {
     let frequency = frequency();
-    Duration::new(
-        ticks / frequency,
-        ((ticks % frequency) * 1_000_000_000 / frequency) as u32,
-    )
+    Duration::new(ticks / frequency, ((ticks % frequency) * 1_000_000_000 / frequency) as u32)
 }

@@ -20,15 +20,10 @@ static FRAMES: SpinLock<Frames> = SpinLock::new(Rank::FRAMES, Frames::new());
 const RECORD_STRIDE: u64 = 128;
 const _: () = assert!(size_of::<Section>() as u64 <= RECORD_STRIDE);
 
-/// What is kept for each frame of an open section.
-#[repr(C)]
-union FrameInfo {
-    /// An allocated page: how many [`super::PageRef`]s and table entries share it.
-    shares: core::mem::ManuallyDrop<[AtomicU32; 2]>,
-    /// A page of the heap.
-    slab: SlabPage,
-}
-
+/// What is kept for each frame of an open section: for an allocated page, how many [`super::PageRef`]s and table entries share it; for a page of
+/// the heap, a [`SlabPage`].
+type FrameInfo = u64;
+const _: () = assert!(size_of::<SlabPage>() == size_of::<FrameInfo>());
 const _: () = assert!(size_of::<FrameInfo>() as u64 * FRAMES_PER_SECTION == PAGE_SIZE);
 
 fn info(frame: u64) -> *mut FrameInfo {
@@ -37,15 +32,14 @@ fn info(frame: u64) -> *mut FrameInfo {
 
 /// The count of shares of an allocated page.
 pub fn shares(frame: u64) -> &'static AtomicU32 {
-    // SAFETY: the frame is allocated, so its section is open and its information is mapped for good; it is no heap page, so this is
-    // the union's live field. All-zero bytes are a valid value.
-    unsafe { &(*info(frame)).shares[0] }
+    // SAFETY: the frame is allocated, so its section is open and its information is mapped for good, aligned, and not a heap page's. All
+    // accesses to it are atomic.
+    unsafe { AtomicU32::from_ptr(info(frame).cast()) }
 }
 
 /// What the heap remembers of one of its pages.
 pub fn slab_page(frame: u64) -> *mut SlabPage {
-    // SAFETY: only a place is computed, inside the metadata window.
-    unsafe { &raw mut (*info(frame)).slab }
+    info(frame).cast()
 }
 
 /// The two metadata windows.

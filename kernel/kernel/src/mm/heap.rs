@@ -5,8 +5,8 @@ use core::alloc::{GlobalAlloc, Layout};
 use frames::{Slab, SlabPage, SlabStore, class_for};
 use paging::PAGE_SIZE;
 
-use super::layout::DIRECT_BASE;
 use super::frames as pages;
+use super::layout::DIRECT_BASE;
 use crate::sync::{Rank, SpinLock};
 
 struct Heap {

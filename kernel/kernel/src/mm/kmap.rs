@@ -66,11 +66,7 @@ pub fn physical_base() -> u64 {
 #[must_use]
 pub fn to_virtual(physical: u64) -> u64 {
     let offset = physical.wrapping_sub(physical_base());
-    if offset < entry::image_size() {
-        KERNEL_BASE + offset
-    } else {
-        DIRECT_BASE + physical
-    }
+    if offset < entry::image_size() { KERNEL_BASE + offset } else { DIRECT_BASE + physical }
 }
 
 /// What a window is for.
@@ -91,15 +87,9 @@ pub fn map_window(physical: u64, length: u64, window: Window) -> Option<u64> {
         Window::ReadOnly => (Memory::Normal, Access::KernelRead),
         Window::Uncached => (Memory::Uncached, Access::KernelWrite),
     };
-    let attributes = Attributes {
-        memory,
-        access,
-        counted: false,
-    };
+    let attributes = Attributes { memory, access, counted: false };
     let first = physical & !(PAGE_SIZE - 1);
-    let end = physical
-        .checked_add(length)?
-        .checked_next_multiple_of(PAGE_SIZE)?;
+    let end = physical.checked_add(length)?.checked_next_multiple_of(PAGE_SIZE)?;
     let mut vmap = VMAP.lock_irq();
     let start = vmap.next;
     // One unmapped page between windows catches what runs over an end.
@@ -108,18 +98,8 @@ pub fn map_window(physical: u64, length: u64, window: Window) -> Option<u64> {
         return None;
     }
     for offset in (0..end - first).step_by(PAGE_SIZE as usize) {
-        let slot = walk::slot(
-            &mut KernelTables,
-            mmu::kernel_root(),
-            start + offset,
-            Level::PAGE,
-        )
-        .ok()?;
-        KernelTables.write(
-            slot.table,
-            slot.index,
-            Descriptor::leaf(Level::PAGE, first + offset, attributes),
-        );
+        let slot = walk::slot(&mut KernelTables, mmu::kernel_root(), start + offset, Level::PAGE).ok()?;
+        KernelTables.write(slot.table, slot.index, Descriptor::leaf(Level::PAGE, first + offset, attributes));
     }
     mmu::publish();
     vmap.next = next;

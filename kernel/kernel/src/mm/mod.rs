@@ -6,4 +6,57 @@ pub mod kmap;
 pub mod layout;
 mod page;
 
+use bootinfo::{Region, RegionKind};
+use paging::PAGE_SIZE;
+
+use crate::boot;
+use crate::event;
+
 pub use page::PageRef;
+
+/// Maps RAM in the direct map and hands it to the page allocator.
+///
+/// What the loader left in `Loader` memory and the kernel goes on reading is kept: FDT and command line.
+pub fn init(regions: &[Region]) {
+    let info = boot::info();
+    let kept = [(info.fdt, info.fdt_length), (info.command_line, info.command_line_length)];
+    let (mut ram, mut base) = (0, 0);
+    for region in regions {
+        let end = region.start + region.length;
+        match region.kind() {
+            Some(RegionKind::Usable | RegionKind::Loader) => {
+                ram += region.length;
+                add_without(region.start, end, &kept);
+            }
+            Some(RegionKind::Base) => {
+                (ram, base) = (ram + region.length, base + region.length);
+                assert!(kmap::map_direct(region.start, end, false), "no memory for the direct map");
+            }
+            Some(RegionKind::AcpiTables | RegionKind::AcpiNvs) => {
+                ram += region.length;
+                assert!(kmap::map_direct(region.start, end, false), "no memory for the direct map");
+            }
+            // The image is reached at its own addresses, so that its text has no writable alias.
+            Some(RegionKind::Kernel) => ram += region.length,
+            Some(RegionKind::Reserved | RegionKind::RuntimeServices | RegionKind::Device) | None => {}
+        }
+    }
+    event!("memory.ready", ram = ram, free = frames::free_bytes(), kernel = info.kernel_length, base = base);
+}
+
+/// Adds `start..end` but for the parts of it that are kept.
+fn add_without(start: u64, end: u64, kept: &[(u64, u64)]) {
+    let taken = kept.iter().filter(|(at, length)| *length > 0 && *at < end && at + length > start).min();
+    let Some((at, length)) = taken else {
+        assert!(kmap::map_direct(start, end, true), "no memory for the direct map");
+        assert!(frames::add(start, end), "more regions of RAM than the allocator keeps");
+        return;
+    };
+    let (before, after) = (at & !(PAGE_SIZE - 1), (at + length).next_multiple_of(PAGE_SIZE));
+    if start < before {
+        add_without(start, before, kept);
+    }
+    if after < end {
+        add_without(after, end, kept);
+    }
+}
