@@ -1,0 +1,70 @@
+"""What a machine starts from: overlays over a disk image that is never written, or kernel and base taken out of it."""
+
+from __future__ import annotations
+
+import mmap
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from swiftbuild.errors import CommandError, InputError
+from swiftbuild.limits import SECTOR
+from swiftbuild.machine.spec import FIRMWARE_VARIABLES, QEMU_IMG, Media, Spec, Way
+from swiftbuild.model.release import SectionType
+from swiftbuild.wire import elf, gpt, release
+from swiftbuild.wire.view import Buffer, take
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """A file's bytes, read only as far as they are looked at."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+            view = memoryview(data)
+            try:
+                yield view
+            finally:
+                view.release()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def prepare(machine: Spec, image: Path, folder: Path, *, slot: str = "base_a", command_line: str = "") -> Media:
+    """Everything that the machine needs, in `folder`; `image` is only read."""
+    if machine.way is Way.DIRECT:
+        with mapped(image) as disk:
+            base = bytes(_slot_image(disk, slot))
+        return direct(base, folder, what=f"{image.name}, {slot}", command_line=command_line)
+    return Media(
+        disk=overlay(image, folder / "disk.qcow2"), variables=overlay(FIRMWARE_VARIABLES, folder / "variables.qcow2")
+    )
+
+
+def direct(base: Buffer, folder: Path, *, what: str, command_line: str = "") -> Media:
+    """Kernel and initrd of a direct boot, from a slot image."""
+    image = release.read_slot(base)
+    kernel = elf.read(image.section(SectionType.KERNEL), f"kernel of {what}")
+    (folder / "Image").write_bytes(elf.flat_image(kernel, f"kernel of {what}"))
+    (folder / "base.img").write_bytes(image.body)
+    return Media(kernel=folder / "Image", initrd=folder / "base.img", command_line=command_line)
+
+
+def _slot_image(disk: Buffer, slot: str) -> memoryview:
+    partition = gpt.read(disk).named(slot)
+    if partition is None:
+        raise InputError(f"the image has no partition {slot}", hint="was it made by swiftbuild image?")
+    whole = take(disk, partition.first * SECTOR, partition.sectors * SECTOR, slot)
+    return memoryview(release.read_slot(whole).body)
+
+
+def overlay(base: Path, out: Path, *, size: int | None = None) -> Path:
+    """A copy-on-write file over `base`, or the one that is there."""
+    if out.exists():
+        return out
+    base_format = "qcow2" if base.suffix == ".qcow2" else "raw"
+    argv = [QEMU_IMG, "create", "-q", "-f", "qcow2", "-F", base_format, "-b", str(base.resolve()), str(out)]
+    done = subprocess.run([*argv, *([str(size)] if size else [])], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandError("cannot make an overlay", command=" ".join(argv), status=done.returncode, output=done.stderr)
+    return out
