@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli import doctor
+from swiftbuild.cli import boot, doctor, run
 from swiftbuild.cli.session import DirectoryOption, JsonOption, QuietOption, VerboseOption, common, find_root
 
 app = typer.Typer(
@@ -41,6 +41,8 @@ def _common(
     common.json, common.verbose, common.quiet, common.directory = json_, verbose, quiet, directory
 
 
+app.command("boot")(boot.boot)
+app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,0 +1,61 @@
+"""`swiftbuild run`: a machine on your terminal."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swiftbuild.cli.boot import CpusOption, ImageArgument, ProfileOption, WayOption
+from swiftbuild.cli.session import Session, command
+from swiftbuild.errors import UsageError
+
+
+@command
+def run(
+    session: Session,
+    image: ImageArgument = None,
+    *,
+    profile: ProfileOption = None,
+    way: WayOption = None,
+    cpus: CpusOption = None,
+    persist: Annotated[
+        str | None, typer.Option("--persist", metavar="NAME", help="Keep the machine under build/machines/NAME.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --persist: make the machine anew.")] = False,
+    disk_size: Annotated[
+        str | None, typer.Option("--disk-size", metavar="SIZE", help="Grow the machine's disk, as 20G.")
+    ] = None,
+) -> None:
+    """Run an image interactively: the serial console is your terminal. Ctrl-A X leaves, Ctrl-A H helps.
+
+    The image is never written. Without --persist everything is forgotten at the end.
+
+    Example: swiftbuild run --profile qemu --cpus 4
+    """
+    from swiftbuild.machine.images import locate, profile_of
+    from swiftbuild.machine.interactive import interact
+    from swiftbuild.machine.persistent import disk_size as parse_size
+    from swiftbuild.machine.persistent import keep, once
+    from swiftbuild.machine.spec import spec
+
+    if session.json:
+        raise UsageError("run is interactive and has no JSON result", hint="use swiftbuild boot --json")
+    if fresh and not persist:
+        raise UsageError("--fresh needs --persist NAME", hint="without --persist every run is fresh")
+    if persist and not persist.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"machine name {persist!r}", hint="letters, digits, - and _")
+    path = locate(session.root, image, profile)
+    machine = spec(profile or profile_of(path), way=way, cpus=cpus)
+    size = parse_size(disk_size) if disk_size else None
+    with tempfile.TemporaryDirectory(prefix="swiftbuild-machine-") as scratch:
+        if persist:
+            media = keep(machine, path, session.root / "build" / "machines" / persist, size=size, fresh=fresh)
+        else:
+            media = once(machine, path, Path(scratch), size=size)
+        session.note(f"{machine.profile}, {machine.way.value}, {machine.cpus} CPU; Ctrl-A X leaves")
+        sys.stdout.flush()
+        interact(machine, media, on_wait=lambda: session.note("waiting for a free machine slot …"))
