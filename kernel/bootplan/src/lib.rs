@@ -1,1 +1,22 @@
-#![no_std]
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+//! What the loader boots, decided without firmware: [`image`] reads and checks a slot image through two interfaces, one that
+//! gives bytes and one that gives memory; [`choose`] goes through the candidates, and writes what the boot-control block must
+//! remember before it lets one of them boot.
+//!
+//! The order of a choice (docs/formats/bootctl.md, "Which slot boots"):
+//!
+//! 1. A slot whose tries have come to 0 becomes unbootable.
+//! 2. Each candidate is loaded and checked. One that fails verification is marked bad, one that cannot be read is not.
+//! 3. A slot on trial spends a try; when that cannot be written, it is not booted.
+//! 4. When no slot is left, `base.img` on the EFI system partition is tried, under the same checks.
+//! 5. When that fails too, every reason is handed back.
+
+extern crate alloc;
+
+mod choose;
+pub mod image;
+#[cfg(test)]
+mod tests;
+
+pub use choose::{Attempt, Boot, Disk, Machine, Refused, Source, choose};

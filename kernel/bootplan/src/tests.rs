@@ -1,0 +1,421 @@
+//! A disk in memory, real images on it, and every way in which one of them may fail.
+
+use super::*;
+use crate::image::{Conditions, Image, LoadError, Memory, Store};
+use bootctl::{Block, Current, Entry, Slot, Write, reason};
+use release::{Header, Section, SectionKind, Text};
+
+/// Memory that counts what is held, so that a refused image is seen to give everything back.
+struct Heap;
+
+impl Memory for Heap {
+    type Buffer = Vec<u8>;
+
+    fn allocate(&mut self, length: u64, alignment: u64) -> Option<Vec<u8>> {
+        assert!(alignment.is_multiple_of(4096));
+        Some(vec![0xee; length.next_multiple_of(4096) as usize])
+    }
+}
+
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    partition: bool,
+    unreadable: bool,
+}
+
+impl Store for Bytes<'_> {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn is_partition(&self) -> bool {
+        self.partition
+    }
+
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), String> {
+        if self.unreadable {
+            return Err("device error".into());
+        }
+        into.copy_from_slice(&self.bytes[offset as usize..][..into.len()]);
+        Ok(())
+    }
+}
+
+/// A kernel of two segments, entered in the first.
+fn kernel_elf() -> Vec<u8> {
+    const BASE: u64 = 0xffff_8000_0000_0000;
+    let mut elf = vec![0; 0x3000];
+    elf[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x00");
+    let mut put = |at: usize, data: &[u8]| elf[at..at + data.len()].copy_from_slice(data);
+    put(16, &2u16.to_le_bytes());
+    put(18, &183u16.to_le_bytes());
+    put(24, &(BASE + 0x10).to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(54, &56u16.to_le_bytes());
+    put(56, &2u16.to_le_bytes());
+    let segments = [(5u32, 0x1000u64, BASE, 0x1000u64, 0x1000u64), (6, 0x2000, BASE + 0x1000, 0x800, 0x5000)];
+    for (index, (flags, offset, vaddr, file_size, memory_size)) in segments.into_iter().enumerate() {
+        let at = 64 + 56 * index;
+        put(at, &1u32.to_le_bytes());
+        put(at + 4, &flags.to_le_bytes());
+        for (i, field) in [offset, vaddr, vaddr - BASE, file_size, memory_size, 4096].into_iter().enumerate() {
+            put(at + 8 + 8 * i, &field.to_le_bytes());
+        }
+    }
+    put(0x1000, &[0x11; 0x1000]);
+    put(0x2000, &[0x22; 0x800]);
+    elf
+}
+
+const SLOT_SIZE: usize = 1 << 20;
+
+fn image_with(kernel: &[u8], rollback_index: u64) -> Vec<u8> {
+    let erofs = vec![0x33; 5000];
+    let parts = [
+        (SectionKind::Kernel, 1, kernel),
+        (SectionKind::Erofs, 1, &erofs),
+        (SectionKind::Verity, 1, &[0x44; 4096]),
+        (SectionKind::Loader, 1, b"MZ"),
+        (SectionKind::Symbols, 0, b"SWSYMTAB"),
+    ];
+    let mut image = vec![0; release::AREA_SIZE];
+    image[4096..4108].copy_from_slice(b"SWIFTSIG\x01\0\0\0");
+    image[4108..4112].copy_from_slice(&32u32.to_le_bytes());
+    let mut header = Header {
+        minor: 0,
+        product: Text::new("swift-os").unwrap(),
+        profile: Text::new("qemu").unwrap(),
+        version: Text::new("0.1.0").unwrap(),
+        rollback_index,
+        signed_at: 0,
+        flags_critical: 0,
+        flags_optional: 0,
+        min_slot_size: SLOT_SIZE as u64,
+        min_disk_layout: 1,
+        loader_security_version: 1,
+        datafs_compat: 0,
+        datafs_ro_compat: 0,
+        datafs_incompat: 0,
+        package_abi_min: 1,
+        package_abi_max: 1,
+        verity_root: [0; 32],
+        sections: Default::default(),
+    };
+    for (kind, flags, bytes) in parts {
+        let (offset, digest) = (image.len() as u64, sha256::software(bytes));
+        header.sections.push(Section { kind: kind as u32, flags, offset, length: bytes.len() as u64, digest });
+        image.extend(bytes);
+        image.resize(image.len().next_multiple_of(4096), 0);
+    }
+    image[..4096].copy_from_slice(&header.encode().unwrap());
+    image
+}
+
+fn image(rollback_index: u64) -> Vec<u8> {
+    image_with(&kernel_elf(), rollback_index)
+}
+
+/// A slot partition that holds an image.
+fn slot(mut image: Vec<u8>) -> Option<Vec<u8>> {
+    image.resize(SLOT_SIZE, 0);
+    Some(image)
+}
+
+struct Fake {
+    slots: [Option<Vec<u8>>; 2],
+    esp: Option<Vec<u8>>,
+    copies: [Vec<u8>; 2],
+    unreadable: Option<Slot>,
+    read_only: bool,
+    writes: usize,
+    reports: Vec<Attempt>,
+}
+
+impl Fake {
+    fn new(a: Option<Vec<u8>>, b: Option<Vec<u8>>) -> Self {
+        let copies = [vec![0; 4096], vec![0; 4096]];
+        Self { slots: [a, b], esp: None, copies, unreadable: None, read_only: false, writes: 0, reports: Vec::new() }
+    }
+
+    fn with_block(mut self, a: Entry, b: Entry, floor: u64) -> Self {
+        let mut block = Block::empty();
+        block.set_slot(Slot::A, &a);
+        block.set_slot(Slot::B, &b);
+        block.set_rollback_floor(floor);
+        block.set_last_booted(Slot::A);
+        self.copies[0] = bootctl::first_write(block).block.bytes().to_vec();
+        self
+    }
+
+    fn current(&self) -> Option<Current> {
+        Current::of([&self.copies[0], &self.copies[1]])
+    }
+
+    fn entry(&self, slot: Slot) -> Entry {
+        self.current().unwrap().block.slot(slot)
+    }
+
+    /// What is booted, or the reasons.
+    fn boot(&mut self) -> Result<Source, Vec<Attempt>> {
+        let disk = Disk::Slots(self.current().map(Box::new));
+        match choose(self, disk) {
+            Ok(boot) => {
+                assert_eq!(boot.current, self.current(), "what is handed over is what the disk holds");
+                Ok(boot.source)
+            }
+            Err(Refused(attempts)) => Err(attempts),
+        }
+    }
+}
+
+impl Machine for Fake {
+    type Buffer = Vec<u8>;
+
+    fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<Vec<u8>>, LoadError> {
+        let (bytes, unreadable) = match source {
+            Source::Slot(slot) => (&self.slots[slot as usize], self.unreadable == Some(slot)),
+            Source::Esp => (&self.esp, false),
+        };
+        let bytes = bytes.as_ref().ok_or_else(|| LoadError::Absent("not there".into()))?;
+        let mut store = Bytes { bytes, partition: source != Source::Esp, unreadable };
+        let conditions = Conditions { profile: Some("qemu"), floor, release, sha256: sha256::software };
+        image::load(&mut store, &mut Heap, &conditions)
+    }
+
+    fn write(&mut self, write: &Write) -> Result<(), String> {
+        if self.read_only {
+            return Err("write protected".into());
+        }
+        self.writes += 1;
+        self.copies[write.copy] = write.block.bytes().to_vec();
+        Ok(())
+    }
+
+    fn report(&mut self, attempt: &Attempt) {
+        self.reports.push(attempt.clone());
+    }
+}
+
+fn good(rollback_index: u64) -> Entry {
+    Entry { priority: 15, successful: 1, rollback_index, ..Entry::EMPTY }
+}
+
+fn trial(tries: u8, rollback_index: u64) -> Entry {
+    Entry { priority: 15, tries, rollback_index, ..Entry::EMPTY }
+}
+
+const A: Source = Source::Slot(Slot::A);
+const B: Source = Source::Slot(Slot::B);
+
+#[test]
+fn a_loaded_image_is_laid_out_as_its_headers_say() {
+    let bytes = image(1);
+    let mut store = Bytes { bytes: &bytes, partition: false, unreadable: false };
+    let conditions = Conditions { profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
+    let image = image::load(&mut store, &mut Heap, &conditions).unwrap();
+    assert_eq!((image.kernel.length(), image.kernel.entry_offset()), (0x6000, 0x10));
+    let memory = &image.kernel.memory;
+    assert!(
+        memory[..0x1000].iter().all(|&byte| byte == 0x11) && memory[0x1000..0x1800].iter().all(|&byte| byte == 0x22)
+    );
+    assert!(memory[0x1800..].iter().all(|&byte| byte == 0));
+    let (length, erofs) = &image.erofs;
+    assert_eq!((*length, erofs.len()), (5000, 8192));
+    assert!(erofs[..5000].iter().all(|&byte| byte == 0x33) && erofs[5000..].iter().all(|&byte| byte == 0));
+    assert_eq!(image.area[..], bytes[..release::AREA_SIZE]);
+    assert_eq!(image.release_digest, sha256::software(&bytes[..4096]));
+    assert_eq!(image.symbols.unwrap().0, 8);
+}
+
+#[test]
+fn a_good_slot_boots_and_writes_nothing() {
+    let mut fake = Fake::new(slot(image(1)), None).with_block(good(1), Entry::EMPTY, 1);
+    assert_eq!(fake.boot(), Ok(A));
+    assert_eq!((fake.writes, fake.reports.len()), (0, 0));
+}
+
+#[test]
+fn a_slot_on_trial_has_its_tries_then_goes_back() {
+    let mut fake = Fake::new(slot(image(1)), slot(image(2)));
+    let old = Entry { priority: 14, ..good(1) };
+    fake = fake.with_block(old, trial(2, 2), 1);
+    for left in [1, 0] {
+        assert_eq!(fake.boot(), Ok(B));
+        assert_eq!(fake.entry(Slot::B).tries, left);
+        assert_eq!(fake.current().unwrap().block.last_booted(), Some(Slot::B));
+    }
+    assert_eq!(fake.boot(), Ok(A));
+    let b = fake.entry(Slot::B);
+    assert_eq!((b.priority, b.reason_code, b.bad), (0, reason::TRIES, 0));
+    assert_eq!(fake.current().unwrap().block.last_booted(), Some(Slot::A));
+    let writes = fake.writes;
+    assert_eq!(fake.boot(), Ok(A));
+    assert_eq!(fake.writes, writes);
+}
+
+#[test]
+fn a_try_that_cannot_be_written_is_not_booted() {
+    let mut fake = Fake::new(slot(image(1)), slot(image(2)));
+    fake = fake.with_block(Entry { priority: 14, ..good(1) }, trial(2, 2), 1);
+    fake.read_only = true;
+    assert_eq!(fake.boot(), Ok(A));
+    assert_eq!((fake.reports[0].what, fake.reports[0].source), ("bootctl", B));
+    assert_eq!(fake.entry(Slot::B).tries, 2);
+    let mut alone = Fake::new(None, slot(image(2))).with_block(Entry::EMPTY, trial(2, 2), 1);
+    alone.read_only = true;
+    assert!(alone.boot().is_err());
+}
+
+/// Each fault in slot a: what is said of it, and b boots.
+#[test]
+fn each_unsound_image_is_marked_bad_and_the_other_boots() {
+    let change = |at: usize| {
+        let mut bytes = image(1);
+        bytes[at] ^= 1;
+        slot(bytes)
+    };
+    let mut writable_text = kernel_elf();
+    writable_text[64 + 4] = 7;
+    let mut wrong_machine = kernel_elf();
+    wrong_machine[18] = 62;
+    let half = kernel_elf()[..0x1800].to_vec();
+    let sections_end = image(1).len();
+    let table = [
+        ("corrupt magic", change(0), "header"),
+        ("corrupt profile", change(48), "header"),
+        ("corrupt signature area", change(4096), "header"),
+        ("corrupt kernel", change(16384), "kernel"),
+        ("corrupt erofs", change(16384 + 0x3000), "erofs"),
+        ("corrupt verity", change(16384 + 0x5000), "verity"),
+        ("corrupt symbols", change(sections_end - 4096), "symbols"),
+        ("empty slot", Some(vec![0; SLOT_SIZE]), "header"),
+        ("slot smaller than a header", Some(vec![0; 4096]), "header"),
+        ("slot smaller than the image asks for", Some(image(1)), "header"),
+        ("kernel with a writable and executable segment", slot(image_with(&writable_text, 1)), "kernel"),
+        ("kernel for another machine", slot(image_with(&wrong_machine, 1)), "kernel"),
+        ("truncated kernel", slot(image_with(&half, 1)), "kernel"),
+        ("no kernel at all", slot(image_with(b"x", 1)), "kernel"),
+    ];
+    for (name, bytes, what) in table {
+        let mut fake = Fake::new(bytes, slot(image(1))).with_block(good(1), Entry { priority: 14, ..good(1) }, 1);
+        assert_eq!(fake.boot(), Ok(B), "{name}");
+        let a = fake.entry(Slot::A);
+        assert_eq!((a.bad, a.priority, a.reason_code), (1, 0, reason::VERIFICATION), "{name}");
+        assert_eq!((fake.reports.len(), fake.reports[0].what, fake.reports[0].source), (1, what, A), "{name}");
+        assert!(!a.reason_text().is_empty() && fake.reports[0].why.starts_with(a.reason_text()), "{name}");
+        fake.reports.clear();
+        assert_eq!(fake.boot(), Ok(B), "{name}: and the next time without a look at it");
+        assert!(fake.reports.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_ends_early_is_truncated() {
+    let bytes = image(1);
+    for (length, what) in
+        [(8192, "header"), (16384, "kernel"), (16384 + 0x3000, "erofs"), (bytes.len() - 4090, "symbols")]
+    {
+        let mut fake = Fake::new(None, None);
+        fake.esp = Some(bytes[..length].to_vec());
+        let Err(Refused(attempts)) = choose(&mut fake, Disk::NoSlots) else { panic!("booted at {length}") };
+        assert_eq!(attempts[0].what, what, "{length}");
+    }
+}
+
+#[test]
+fn the_release_must_be_the_one_that_the_block_names() {
+    let named = Entry { release_digest: sha256::software(&image(1)[..4096]), ..good(1) };
+    let mut fake = Fake::new(slot(image(1)), None).with_block(named, Entry::EMPTY, 1);
+    assert_eq!(fake.boot(), Ok(A));
+    let mut fake = Fake::new(slot(image(2)), slot(image(1))).with_block(named, Entry { priority: 1, ..named }, 1);
+    assert_eq!(fake.boot(), Ok(B));
+    assert_eq!(fake.entry(Slot::A).bad, 1);
+}
+
+/// The block may say anything of the slot: the header decides.
+#[test]
+fn a_release_below_the_floor_is_refused_by_its_header() {
+    let mut fake = Fake::new(slot(image(4)), slot(image(5))).with_block(good(9), Entry { priority: 1, ..good(5) }, 5);
+    assert_eq!(fake.boot(), Ok(B));
+    assert_eq!(fake.entry(Slot::A).bad, 1);
+    let mut fake = Fake::new(slot(image(9)), slot(image(5))).with_block(good(4), Entry { priority: 1, ..good(5) }, 5);
+    assert_eq!(fake.boot(), Ok(B), "and by the block without reading it");
+    assert!(fake.reports.is_empty());
+}
+
+#[test]
+fn a_slot_that_cannot_be_read_is_not_bad_and_is_noted_once() {
+    let mut fake = Fake::new(slot(image(1)), slot(image(1))).with_block(good(1), Entry { priority: 14, ..good(1) }, 1);
+    fake.unreadable = Some(Slot::A);
+    assert_eq!(fake.boot(), Ok(B));
+    let a = fake.entry(Slot::A);
+    assert_eq!((a.bad, a.priority, a.reason_code), (0, 15, reason::UNREADABLE));
+    let writes = fake.writes;
+    assert_eq!(fake.boot(), Ok(B));
+    assert_eq!(fake.writes, writes);
+    fake.unreadable = None;
+    assert_eq!(fake.boot(), Ok(A), "it may come back");
+}
+
+#[test]
+fn when_nothing_boots_every_reason_is_handed_back() {
+    let bad = Entry { bad: 1, ..good(1) };
+    let mut spent = trial(0, 1);
+    spent.set_reason(reason::PANIC, "panic at boot");
+    let mut fake = Fake::new(slot(image(1)), slot(image(1))).with_block(bad, spent, 1);
+    let attempts = fake.boot().unwrap_err();
+    let said: Vec<_> = attempts.iter().map(|attempt| (attempt.source, attempt.why.as_str())).collect();
+    assert_eq!(
+        said,
+        [(A, "it failed verification"), (B, "its tries are used up (panic at boot)"), (Source::Esp, "not there")]
+    );
+    // Only what was tried and failed is an error of this boot.
+    assert_eq!(fake.reports.iter().map(|attempt| attempt.source).collect::<Vec<_>>(), [Source::Esp]);
+}
+
+#[test]
+fn base_img_boots_without_slots_and_after_them() {
+    let mut fake = Fake::new(None, None);
+    assert!(matches!(choose(&mut fake, Disk::NoSlots), Err(Refused(attempts)) if attempts[0].source == Source::Esp));
+    fake.esp = Some(image(1));
+    let Ok(boot) = choose(&mut fake, Disk::NoSlots) else { panic!("base.img does not boot") };
+    assert_eq!((boot.source, boot.floor, boot.current), (Source::Esp, 0, None));
+    let mut fake = Fake::new(None, None).with_block(Entry { bad: 1, ..good(1) }, Entry::EMPTY, 5);
+    fake.esp = Some(image(5));
+    assert_eq!(fake.boot(), Ok(Source::Esp));
+    fake.esp = Some(image(4));
+    assert!(fake.boot().is_err(), "the floor holds for base.img too");
+    let mut fake = Fake::new(slot(image(1)), None).with_block(good(1), Entry::EMPTY, 1);
+    fake.esp = Some(image(9));
+    assert_eq!(fake.boot(), Ok(A), "slots come first");
+}
+
+#[test]
+fn without_a_valid_copy_the_block_is_made_anew_from_what_verifies() {
+    let mut fake = Fake::new(slot(image(3)), slot(image(7)));
+    assert_eq!(fake.boot(), Ok(B));
+    let current = fake.current().unwrap();
+    assert_eq!((current.copy, current.block.sequence(), current.block.rollback_floor()), (0, 1, 3));
+    let (a, b) = (fake.entry(Slot::A), fake.entry(Slot::B));
+    assert_eq!((a.priority, a.successful, a.rollback_index), (14, 1, 3));
+    assert_eq!((b.priority, b.successful, b.rollback_index), (15, 1, 7));
+    assert_eq!(b.release_digest, sha256::software(&image(7)[..4096]));
+    assert_eq!(fake.boot(), Ok(B), "and it is what the next boot reads");
+
+    let mut fake = Fake::new(slot(image(7)), slot(image(3)));
+    assert_eq!(fake.boot(), Ok(A));
+    let mut fake = Fake::new(Some(vec![0; SLOT_SIZE]), slot(image(3)));
+    assert_eq!(fake.boot(), Ok(B));
+    assert_eq!(fake.entry(Slot::A), Entry::EMPTY);
+    let mut fake = Fake::new(Some(vec![0; SLOT_SIZE]), None);
+    assert_eq!(fake.boot().unwrap_err().len(), 3);
+    assert_eq!(fake.writes, 0);
+}
+
+#[test]
+fn a_new_block_that_cannot_be_written_is_said_and_the_slot_boots() {
+    let mut fake = Fake::new(slot(image(3)), None);
+    fake.read_only = true;
+    assert_eq!(fake.boot(), Ok(A));
+    assert!(fake.reports.iter().any(|attempt| attempt.what == "bootctl"));
+}
