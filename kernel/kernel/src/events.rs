@@ -1,11 +1,15 @@
 //! Milestones on the console: `[evt] name t=… key=value`, by `docs/formats/events.md`.
 //!
-//! `event!("cpu.online", cpu = 3, mpidr = Hex(0x3))`: a value is anything with `Display`; what is not a bare token is quoted.
+//! Each goes to a ring that programs read as text, and to the console, which after a login shows only failures and what
+//! concerns the person there. `event!("cpu.online", cpu = 3, mpidr = Hex(0x3))`: a value is anything with `Display`; what is not a bare token is quoted.
 
+use alloc::vec::Vec;
 use core::fmt::{self, Display, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::timer;
 use crate::drivers::console;
+use crate::sync::{Rank, SpinLock};
 
 /// Writes one event.
 #[macro_export]
@@ -31,6 +35,15 @@ struct Line {
     length: usize,
 }
 
+impl Line {
+    const fn new() -> Self {
+        Self {
+            bytes: [0; LINE_LENGTH_MAX],
+            length: 0,
+        }
+    }
+}
+
 impl Write for Line {
     /// What is too long is cut.
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -47,7 +60,7 @@ fn is_bare(byte: u8) -> bool {
 
 /// A value as the format wants it: bare, or quoted and escaped.
 fn write_value(line: &mut Line, value: &dyn Display) {
-    let mut text = Line { bytes: [0; LINE_LENGTH_MAX], length: 0 };
+    let mut text = Line::new();
     let _ = write!(text, "{value}");
     let bytes = &text.bytes[..text.length];
     if !bytes.is_empty() && bytes.iter().all(|byte| is_bare(*byte)) {
@@ -67,15 +80,134 @@ fn write_value(line: &mut Line, value: &dyn Display) {
     let _ = line.write_str("\"");
 }
 
+/// Bytes of events that are kept: some three hundred events.
+const RING_LENGTH: usize = 32 << 10;
+
+/// The last events as text, whole lines but for the oldest.
+struct Ring {
+    bytes: [u8; RING_LENGTH],
+    /// Bytes ever written; the next goes to this modulo the length.
+    written: usize,
+}
+
+static RING: SpinLock<Ring> = SpinLock::new(
+    Rank::EVENTS,
+    Ring {
+        bytes: [0; RING_LENGTH],
+        written: 0,
+    },
+);
+
+/// Someone has logged in: what is no failure stays off the console, and in the ring.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+impl Ring {
+    fn push(&mut self, line: &[u8]) {
+        for byte in line {
+            self.bytes[self.written % RING_LENGTH] = *byte;
+            self.written = self.written.wrapping_add(1);
+        }
+    }
+
+    /// Positions of the last `count` whole lines.
+    fn lines(&self, count: usize) -> core::ops::Range<usize> {
+        let oldest = self.written.saturating_sub(RING_LENGTH);
+        let mut start = self.written;
+        let mut lines = 0;
+        for at in (oldest..self.written.saturating_sub(1)).rev() {
+            if self.bytes[at % RING_LENGTH] == b'\n' {
+                start = at + 1;
+                lines += 1;
+                if lines == count {
+                    return start..self.written;
+                }
+            }
+        }
+        if oldest == 0 { 0..self.written } else { start..self.written }
+    }
+}
+
+/// The events that are still known, as lines of text, oldest first.
+#[must_use]
+pub fn text() -> Vec<u8> {
+    let mut text = Vec::with_capacity(RING_LENGTH);
+    let ring = RING.lock_irq();
+    text.extend(ring.lines(usize::MAX).map(|at| ring.bytes[at % RING_LENGTH]));
+    text
+}
+
+/// Hands the last `count` events to `show`, a piece at a time. For a panic: gives up where another CPU holds the ring.
+pub fn last(count: usize, mut show: impl FnMut(&[u8])) {
+    let Some(ring) = (0..1000).find_map(|_| RING.try_lock_irq()) else {
+        return;
+    };
+    let lines = ring.lines(count);
+    let (start, end) = (lines.start % RING_LENGTH, lines.end % RING_LENGTH);
+    if start < end {
+        show(&ring.bytes[start..end]);
+    } else if !lines.is_empty() {
+        show(&ring.bytes[start..]);
+        show(&ring.bytes[..end]);
+    }
+}
+
+/// Whether an event of this name is shown once someone works at the console: failures, and what that person caused.
+fn is_loud(name: &str) -> bool {
+    let subject = name.split('.').next().unwrap_or("");
+    name.ends_with(".error")
+        || name.ends_with(".failed")
+        || matches!(subject, "kernel" | "system" | "login")
+}
+
 /// Writes one event; use [`event!`].
 pub fn emit(name: &str, fields: &[(&str, &dyn Display)]) {
     let micros = timer::now().as_micros();
-    let mut line = Line { bytes: [0; LINE_LENGTH_MAX], length: 0 };
-    let _ = write!(line, "[evt] {name} t={}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    let mut line = Line::new();
+    let _ = write!(
+        line,
+        "[evt] {name} t={}.{:06}",
+        micros / 1_000_000,
+        micros % 1_000_000
+    );
     for (key, value) in fields {
         let _ = write!(line, " {key}=");
         write_value(&mut line, *value);
     }
+    publish(name, line);
+}
+
+/// Writes the event of a program: `NAME KEY=VALUE …`, its time added here. False, and nothing written, where the text is
+/// not of the events' form.
+#[must_use]
+pub fn emit_text(text: &str) -> bool {
+    let text = text.trim_ascii();
+    let (name, fields) = text.split_once(' ').unwrap_or((text, ""));
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_name) || !fields.bytes().all(is_printable) {
+        return false;
+    }
+    let micros = timer::now().as_micros();
+    let mut line = Line::new();
+    let _ = write!(
+        line,
+        "[evt] {name} t={}.{:06}{}{fields}",
+        micros / 1_000_000,
+        micros % 1_000_000,
+        if fields.is_empty() { "" } else { " " }
+    );
+    publish(name, line);
+    true
+}
+
+fn publish(name: &str, mut line: Line) {
     line.bytes[line.length] = b'\n';
-    console::write(&line.bytes[..=line.length]);
+    let bytes = &line.bytes[..=line.length];
+    RING.lock_irq().push(bytes);
+    if !HUSHED.load(Ordering::Relaxed) || is_loud(name) {
+        console::write(bytes);
+    }
+    if name == "login.ok" {
+        HUSHED.store(true, Ordering::Relaxed);
+    }
 }

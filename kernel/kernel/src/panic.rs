@@ -1,13 +1,127 @@
-//! The dying kernel's report.
+//! The dying kernel's report: why, registers, who called whom, the last events; then halt, or start again where the command
+//! line says `panic=reboot`.
+//!
+//! It trusts nothing that may be broken: no heap, no lock is waited for, and a second panic on the way ends at once.
 
+use core::fmt::{self, Write};
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::arch::cpu;
-use crate::event;
+use ksyms::Symbols;
+
+use crate::arch::{backtrace, cpu, psci, sysreg};
+use crate::drivers::console;
+use crate::sync::Once;
+use crate::{event, events, platform};
+
+/// Events that the report repeats.
+const EVENTS_SHOWN: usize = 64;
+const NOBODY: usize = usize::MAX;
+
+static SYMBOLS: Once<Symbols<'static>> = Once::new();
+/// The CPU that panicked first.
+static DYING: AtomicUsize = AtomicUsize::new(NOBODY);
+static REBOOT: AtomicBool = AtomicBool::new(false);
+
+/// From now on reports name functions by this section of the slot image.
+pub fn set_symbols(section: &'static [u8]) {
+    match Symbols::parse(section) {
+        Ok(symbols) => {
+            let _ = SYMBOLS.set(symbols);
+        }
+        Err(error) => event!("symbols.error", what = "kernel symbols", why = error),
+    }
+}
+
+/// Takes the policy from the kernel's command line.
+pub fn set_policy(command_line: &str) {
+    let reboot = command_line
+        .split_ascii_whitespace()
+        .any(|word| word == "panic=reboot");
+    REBOOT.store(reboot, Ordering::Relaxed);
+}
+
+/// The console as a report uses it.
+struct Report;
+
+impl Write for Report {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        console::write_dying(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// For other CPUs, when they are told to stop: whether someone panicked.
+#[must_use]
+pub fn is_dying() -> bool {
+    DYING.load(Ordering::Relaxed) != NOBODY
+}
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    die(info, backtrace::frame_pointer())
+}
+
+/// Report `why` with the stack that `frame_pointer` begins, and stop the machine.
+pub fn die(why: &dyn fmt::Display, frame_pointer: u64) -> ! {
     cpu::mask_interrupts();
-    event!("kernel.panic", why = info, cpu = cpu::this().index);
+    let this = cpu::this().index;
+    match DYING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => {}
+        Err(first) if first == this => {
+            console::write_dying(b"\nsecond panic on the way; stopped\n");
+            cpu::halt();
+        }
+        Err(_) => cpu::halt(),
+    }
+    stop_others();
+    event!("kernel.panic", why = why, cpu = this);
+    let mut report = Report;
+    let _ = writeln!(report, "\nkernel panic on CPU {this}: {why}");
+    registers(&mut report);
+    callers(&mut report, frame_pointer);
+    let _ = writeln!(report, "last events:");
+    events::last(EVENTS_SHOWN, console::write_dying);
+    if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
+        event!("system.reboot");
+        psci::system_reset();
+    }
+    event!("system.halt");
     cpu::halt()
+}
+
+/// Ask every other CPU to halt. Those that have interrupts masked stop when they unmask them, or when they panic.
+fn stop_others() {
+    let this = cpu::this().index;
+    for other in cpu::all() {
+        if other.index != this && other.online.load(Ordering::Relaxed) {
+            crate::arch::irq::send(other, crate::arch::irq::SGI_STOP);
+        }
+    }
+}
+
+fn registers(report: &mut Report) {
+    let [esr, far, elr, spsr, sctlr, tcr, ttbr0, ttbr1] = [
+        sysreg::read!(ESR_EL1),
+        sysreg::read!(FAR_EL1),
+        sysreg::read!(ELR_EL1),
+        sysreg::read!(SPSR_EL1),
+        sysreg::read!(SCTLR_EL1),
+        sysreg::read!(TCR_EL1),
+        sysreg::read!(TTBR0_EL1),
+        sysreg::read!(TTBR1_EL1),
+    ];
+    let _ = writeln!(report, "esr {esr:016x}  far  {far:016x}  elr   {elr:016x}  spsr  {spsr:016x}");
+    let _ = writeln!(report, "tcr {tcr:016x}  sctlr {sctlr:015x}  ttbr0 {ttbr0:016x}  ttbr1 {ttbr1:016x}");
+}
+
+fn callers(report: &mut Report, frame_pointer: u64) {
+    let _ = writeln!(report, "called from:");
+    backtrace::walk(frame_pointer, |return_address| {
+        // The call is the instruction before the return address, which may belong to the next function.
+        let _ = match SYMBOLS.get().and_then(|symbols| symbols.lookup(return_address - 4)) {
+            Some(symbol) => writeln!(report, "  {return_address:016x} {}+{:#x}", symbol.name, symbol.offset + 4),
+            None => writeln!(report, "  {return_address:016x}"),
+        };
+    });
 }

@@ -24,7 +24,7 @@ pub use error::Error;
 /// Bounds of the lists in [`Platform`].
 pub mod limits {
     /// CPUs that are recorded.
-    pub const CPUS: usize = 256;
+    pub const CPUS: usize = 128;
     /// GICv3 redistributor regions.
     pub const REDISTRIBUTOR_REGIONS: usize = 16;
     /// Interrupt translation services.

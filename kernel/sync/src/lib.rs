@@ -14,6 +14,8 @@ mod spin;
 
 pub use mutex::{Mutex, MutexGuard, Sleep};
 pub use once::Once;
+#[cfg(not(loom))]
+pub use once::Prepared;
 pub use parking::Parking;
 pub use rank::Rank;
 pub use spin::{Cpu, SpinGuard, SpinLock};

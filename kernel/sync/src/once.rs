@@ -69,6 +69,51 @@ impl<T> Once<T> {
     }
 }
 
+/// A cell that starts with a value, is edited once where it lies, and is then only read: for statics too large for a stack.
+///
+/// Invariant: the value is edited only by the one that moved `state` from `EMPTY`, and shared only once it is `FULL`.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub struct Prepared<T> {
+    state: AtomicU8,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: whichever CPU comes first has the value for itself; it is then only shared.
+#[cfg(not(loom))]
+unsafe impl<T: Send + Sync> Sync for Prepared<T> {}
+
+#[cfg(not(loom))]
+impl<T> Prepared<T> {
+    /// A cell that holds `value` until it is edited.
+    pub const fn new(value: T) -> Self {
+        Self {
+            state: AtomicU8::new(EMPTY),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// The value, once it has been edited.
+    pub fn get(&self) -> Option<&T> {
+        if self.state.load(Ordering::Acquire) != FULL {
+            return None;
+        }
+        // SAFETY: by the invariant nobody writes it any more.
+        Some(self.value.with(|value| unsafe { &*value }))
+    }
+
+    /// Edits the value and gives it; `None` when that has been done, or begun, before.
+    pub fn edit(&self, edit: impl FnOnce(&mut T)) -> Option<&T> {
+        self.state
+            .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        // SAFETY: only the one that moved the state from EMPTY comes here, and nobody reads before FULL.
+        self.value.with_mut(|value| edit(unsafe { &mut *value }));
+        self.state.store(FULL, Ordering::Release);
+        self.get()
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -80,6 +125,15 @@ mod tests {
         assert!(cell.set(1));
         assert!(!cell.set(2));
         assert_eq!(*cell.get_or_init(|| 3), 1);
+    }
+
+    #[test]
+    fn a_prepared_value_is_edited_once() {
+        let cell = Prepared::new([0; 4]);
+        assert_eq!(cell.get(), None);
+        assert_eq!(cell.edit(|value| value[1] = 5), Some(&[0, 5, 0, 0]));
+        assert_eq!(cell.edit(|value| value[1] = 6), None);
+        assert_eq!(cell.get(), Some(&[0, 5, 0, 0]));
     }
 }
 

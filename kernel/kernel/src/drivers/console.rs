@@ -1,29 +1,123 @@
-//! The console's output side: a PL011 (Arm DDI 0183) that the firmware has already set up, written by polling.
+//! The console: a PL011 (Arm DDI 0183), or an SBSA generic UART, which is its subset (Arm DEN 0029, appendix B). Output
+//! is written by polling, input comes by interrupt. The baud rate is the firmware's business and never programmed.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::sync::{Rank, SpinLock};
+use platform::{Uart, UartKind};
 
-/// Virtual address of the UART's registers, 0 before there is one.
-static REGISTERS: AtomicUsize = AtomicUsize::new(0);
-static OUTPUT: SpinLock<()> = SpinLock::new(Rank::CONSOLE, ());
+use super::mmio::Mmio;
+use crate::sync::{Once, Rank, SpinLock};
 
 const DATA: usize = 0x00;
 const FLAGS: usize = 0x18;
-const FLAG_TRANSMIT_FULL: u32 = 1 << 5;
+const LINE_CONTROL: usize = 0x2c;
+const CONTROL: usize = 0x30;
+const INTERRUPT_MASK: usize = 0x38;
+const INTERRUPT_CLEAR: usize = 0x44;
+const REGISTERS_LENGTH: u64 = 0x1000;
 
-/// From now on write to the UART mapped at `registers`.
-pub fn set_registers(registers: usize) {
-    REGISTERS.store(registers, Ordering::Release);
+const FLAG_RECEIVE_EMPTY: u32 = 1 << 4;
+const FLAG_TRANSMIT_FULL: u32 = 1 << 5;
+/// Framing, parity, break and overrun errors that come with a received byte; a byte lost to overrun is not this one.
+const DATA_ERRORS: u32 = 0b0111 << 8;
+/// Eight bits, FIFOs on.
+const LINE_8_BITS_FIFO: u32 = 0x70;
+const CONTROL_ENABLE_BOTH: u32 = 1 | 1 << 8 | 1 << 9;
+/// Receive, and receive timeout: fewer bytes than the FIFO's trigger level.
+const INTERRUPT_RECEIVE: u32 = 1 << 4 | 1 << 6;
+/// Bytes taken in one interrupt; more wait for the next.
+const INPUT_BATCH: usize = 64;
+/// How often the transmitter is looked at before a byte is given up: a UART without a clock must not hang the kernel.
+const TRANSMIT_POLLS_MAX: u32 = 10_000_000;
+
+static UART: Once<Mmio> = Once::new();
+/// The UART found by the firmware's tables, once they have been read; until then the early one serves.
+static SETTLED: Once<Mmio> = Once::new();
+static OUTPUT: SpinLock<()> = SpinLock::new(Rank::CONSOLE, ());
+/// Who gets input: called in the interrupt handler.
+static INPUT: Once<fn(&[u8])> = Once::new();
+/// Bytes that came with an error and were dropped.
+static INPUT_ERRORS: AtomicUsize = AtomicUsize::new(0);
+
+fn registers() -> Option<Mmio> {
+    SETTLED.get().or_else(|| UART.get()).copied()
+}
+
+/// Before the firmware's tables have been read: write to a PL011 that is probably at `physical`.
+pub fn init_early(physical: u64) {
+    if let Some(registers) = Mmio::map(physical, REGISTERS_LENGTH) {
+        let _ = UART.set(registers);
+    }
+}
+
+/// Use the UART that the firmware's tables describe.
+pub fn init(uart: &Uart) {
+    let Some(registers) = Mmio::map(uart.base, REGISTERS_LENGTH) else {
+        return;
+    };
+    // An SBSA UART has neither register; a PL011 that is on has been set up by the firmware.
+    if uart.kind == UartKind::Pl011 && registers.read32(CONTROL) & 1 == 0 {
+        registers.write32(LINE_CONTROL, LINE_8_BITS_FIFO);
+        registers.write32(CONTROL, CONTROL_ENABLE_BOTH);
+    }
+    registers.write32(INTERRUPT_MASK, 0);
+    let _ = SETTLED.set(registers);
+}
+
+/// From now on hand input to `receive`, in interrupt context. Until then it waits in the UART.
+pub fn set_input(receive: fn(&[u8])) {
+    let uart = crate::platform::get().uart;
+    let (Some(registers), Some(interrupt)) = (registers(), uart.and_then(|uart| uart.interrupt))
+    else {
+        return;
+    };
+    if INPUT.set(receive) {
+        crate::arch::irq::register(interrupt.intid, interrupt.trigger, on_interrupt);
+        registers.write32(INTERRUPT_MASK, INTERRUPT_RECEIVE);
+        on_interrupt(); // what came before
+    }
+}
+
+fn on_interrupt() {
+    let (Some(registers), Some(receive)) = (registers(), INPUT.get()) else {
+        return;
+    };
+    registers.write32(INTERRUPT_CLEAR, INTERRUPT_RECEIVE);
+    let mut bytes = [0; INPUT_BATCH];
+    let mut count = 0;
+    while count < INPUT_BATCH && registers.read32(FLAGS) & FLAG_RECEIVE_EMPTY == 0 {
+        let word = registers.read32(DATA);
+        if word & DATA_ERRORS == 0 {
+            bytes[count] = word as u8;
+            count += 1;
+        } else {
+            INPUT_ERRORS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    if count > 0 {
+        receive(&bytes[..count]);
+    }
 }
 
 /// Writes bytes; a line feed is preceded by a carriage return. Bytes are lost while there is no UART.
 pub fn write(bytes: &[u8]) {
-    let registers = REGISTERS.load(Ordering::Acquire);
-    if registers == 0 {
+    let Some(registers) = registers() else {
         return;
-    }
+    };
     let _guard = OUTPUT.lock_irq();
+    put_all(registers, bytes);
+}
+
+/// Like [`write`], for a kernel that dies: the lock is not waited for long, as its holder may have been stopped.
+pub fn write_dying(bytes: &[u8]) {
+    let Some(registers) = registers() else {
+        return;
+    };
+    let _guard = (0..1000).find_map(|_| OUTPUT.try_lock_irq());
+    put_all(registers, bytes);
+}
+
+fn put_all(registers: Mmio, bytes: &[u8]) {
     for byte in bytes {
         if *byte == b'\n' {
             put(registers, b'\r');
@@ -32,12 +126,12 @@ pub fn write(bytes: &[u8]) {
     }
 }
 
-fn put(registers: usize, byte: u8) {
-    // SAFETY: `registers` is a device mapping of a PL011, made by `boot` and never unmapped.
-    unsafe {
-        while ((registers + FLAGS) as *const u32).read_volatile() & FLAG_TRANSMIT_FULL != 0 {
-            core::hint::spin_loop();
+fn put(registers: Mmio, byte: u8) {
+    for _ in 0..TRANSMIT_POLLS_MAX {
+        if registers.read32(FLAGS) & FLAG_TRANSMIT_FULL == 0 {
+            registers.write32(DATA, u32::from(byte));
+            return;
         }
-        ((registers + DATA) as *mut u32).write_volatile(u32::from(byte));
+        core::hint::spin_loop();
     }
 }

@@ -1,3 +1,7 @@
 //! Devices.
 
 pub mod console;
+pub mod gic;
+mod gic2;
+mod gic3;
+pub mod mmio;

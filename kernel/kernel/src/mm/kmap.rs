@@ -127,3 +127,10 @@ pub fn map_direct(start: u64, end: u64, writable: bool) -> bool {
     mmu::publish();
     true
 }
+
+/// Maps RAM that is only read, for good: firmware tables.
+pub fn map_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
+    let address = map_window(physical, length, Window::ReadOnly)?;
+    // SAFETY: a mapping of this length that is never unmapped, read-only here and written by nobody: the firmware is gone.
+    Some(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
+}
