@@ -7,7 +7,7 @@ use crate::arch::{cpu, entry};
 use crate::drivers::console;
 use crate::mm::kmap::{self, Window};
 use crate::sync::Once;
-use crate::{event, mm, platform};
+use crate::{drivers, event, mm, platform};
 
 /// Where the early console is until the firmware's tables have been read: QEMU's virt board.
 const EARLY_UART: u64 = 0x0900_0000;
@@ -27,9 +27,7 @@ pub fn info() -> &'static BootInfo {
 pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) -> ! {
     cpu::init(0);
     kmap::init(physical_base);
-    if let Some(registers) = kmap::map_window(EARLY_UART, 4096, Window::Device) {
-        console::set_registers(registers as usize);
-    }
+    console::init_early(EARLY_UART);
     event!(
         "kernel.entry",
         way = if way == 0 { "image" } else { "loader" },
@@ -40,6 +38,7 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
     let mut storage = [Region::default(); REGIONS_MAX];
     let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
     mm::init(regions);
+    drivers::init_interrupts();
     cpu::halt()
 }
 
@@ -110,6 +109,12 @@ fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
         *region = unsafe { map.add(index).read_unaligned() };
     }
     bootinfo::check_memory_map(&storage[..count]).unwrap_or_else(|error| panic!("memory map: {error}"));
+    if info.rsdp != 0 && info.fdt == 0 {
+        platform::init_acpi(info.rsdp, &storage[..count]);
+    } else {
+        let blob = platform::map_fdt(info.fdt).expect("the boot-info block names an FDT or the ACPI tables");
+        platform::init_fdt(blob);
+    }
     let _ = INFO.set(info);
     &storage[..count]
 }

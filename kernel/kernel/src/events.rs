@@ -37,10 +37,7 @@ struct Line {
 
 impl Line {
     const fn new() -> Self {
-        Self {
-            bytes: [0; LINE_LENGTH_MAX],
-            length: 0,
-        }
+        Self { bytes: [0; LINE_LENGTH_MAX], length: 0 }
     }
 }
 
@@ -90,13 +87,7 @@ struct Ring {
     written: usize,
 }
 
-static RING: SpinLock<Ring> = SpinLock::new(
-    Rank::EVENTS,
-    Ring {
-        bytes: [0; RING_LENGTH],
-        written: 0,
-    },
-);
+static RING: SpinLock<Ring> = SpinLock::new(Rank::EVENTS, Ring { bytes: [0; RING_LENGTH], written: 0 });
 
 /// Someone has logged in: what is no failure stays off the console, and in the ring.
 static HUSHED: AtomicBool = AtomicBool::new(false);
@@ -154,21 +145,14 @@ pub fn last(count: usize, mut show: impl FnMut(&[u8])) {
 /// Whether an event of this name is shown once someone works at the console: failures, and what that person caused.
 fn is_loud(name: &str) -> bool {
     let subject = name.split('.').next().unwrap_or("");
-    name.ends_with(".error")
-        || name.ends_with(".failed")
-        || matches!(subject, "kernel" | "system" | "login")
+    name.ends_with(".error") || name.ends_with(".failed") || matches!(subject, "kernel" | "system" | "login")
 }
 
 /// Writes one event; use [`event!`].
 pub fn emit(name: &str, fields: &[(&str, &dyn Display)]) {
     let micros = timer::now().as_micros();
     let mut line = Line::new();
-    let _ = write!(
-        line,
-        "[evt] {name} t={}.{:06}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    );
+    let _ = write!(line, "[evt] {name} t={}.{:06}", micros / 1_000_000, micros % 1_000_000);
     for (key, value) in fields {
         let _ = write!(line, " {key}=");
         write_value(&mut line, *value);

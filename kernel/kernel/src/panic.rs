@@ -35,9 +35,7 @@ pub fn set_symbols(section: &'static [u8]) {
 
 /// Takes the policy from the kernel's command line.
 pub fn set_policy(command_line: &str) {
-    let reboot = command_line
-        .split_ascii_whitespace()
-        .any(|word| word == "panic=reboot");
+    let reboot = command_line.split_ascii_whitespace().any(|word| word == "panic=reboot");
     REBOOT.store(reboot, Ordering::Relaxed);
 }
 
@@ -95,7 +93,7 @@ fn stop_others() {
     let this = cpu::this().index;
     for other in cpu::all() {
         if other.index != this && other.online.load(Ordering::Relaxed) {
-            crate::arch::irq::send(other, crate::arch::irq::SGI_STOP);
+            crate::arch::irq::send(other, crate::arch::irq::sgi::STOP);
         }
     }
 }

@@ -54,10 +54,7 @@ pub fn init_fdt(fdt: &[u8]) -> &'static Platform {
 
 /// Read the ACPI tables below `rsdp`, as far as they lie in the RAM of `regions`. Panics like [`init_fdt`].
 pub fn init_acpi(rsdp: u64, regions: &[MemoryRegion]) -> &'static Platform {
-    let tables = Tables {
-        regions,
-        windows: RefCell::default(),
-    };
+    let tables = Tables { regions, windows: RefCell::default() };
     init(|platform| platform.read_acpi(rsdp, &tables))
 }
 

@@ -5,8 +5,8 @@
 //! nothing here reads is skipped unread; one that is read and malformed is an error that names it.
 
 use crate::{
-    Conduit, Cpu, Ecam, Error, Gic, GicV2m, GicVersion, Interrupt, Platform, Psci, Region, Source,
-    Timer, Trigger, Uart, UartKind, push,
+    Conduit, Cpu, Ecam, Error, Gic, GicV2m, GicVersion, Interrupt, Platform, Psci, Region, Source, Timer, Trigger,
+    Uart, UartKind, push,
 };
 use arrayvec::ArrayVec;
 
@@ -51,13 +51,8 @@ impl Platform {
         let xsdt = table(memory, xsdt_address(memory, rsdp)?, *b"XSDT")?;
         for entry in xsdt.get(HEADER_LENGTH..).unwrap_or_default().as_chunks().0 {
             let address = u64::from_le_bytes(*entry);
-            let signature = memory
-                .bytes(address, 4)
-                .and_then(|bytes| bytes.first_chunk().copied());
-            let signature = signature.ok_or(Error::Unreachable {
-                table: *b"????",
-                address,
-            })?;
+            let signature = memory.bytes(address, 4).and_then(|bytes| bytes.first_chunk().copied());
+            let signature = signature.ok_or(Error::Unreachable { table: *b"????", address })?;
             let reader = match &signature {
                 b"APIC" => Self::read_madt,
                 b"GTDT" => Self::read_gtdt,
@@ -67,10 +62,7 @@ impl Platform {
                 _ => continue,
             };
             let body = table(memory, address, signature)?;
-            reader(self, &Fields(body)).ok_or(Error::Malformed {
-                table: signature,
-                why: "a field is missing",
-            })?;
+            reader(self, &Fields(body)).ok_or(Error::Malformed { table: signature, why: "a field is missing" })?;
         }
         self.check()
     }
@@ -88,19 +80,12 @@ impl Platform {
                 0x0c => found.distributor = Some((entry.u64(8)?, entry.u8(20)?)),
                 0x0d => {
                     // Flags bit 0: the SPI count and base below override MSI_TYPER.
-                    let spis =
-                        (entry.u32(16)? & 1 != 0).then_some((entry.u16(22)?, entry.u16(20)?));
+                    let spis = (entry.u32(16)? & 1 != 0).then_some((entry.u16(22)?, entry.u16(20)?));
                     let spis = spis.map(|(base, count)| (u32::from(base), u32::from(count)));
-                    found.v2m = Some(GicV2m {
-                        base: entry.u64(8)?,
-                        spis,
-                    });
+                    found.v2m = Some(GicV2m { base: entry.u64(8)?, spis });
                 }
                 0x0e => {
-                    let region = Region {
-                        base: entry.u64(4)?,
-                        length: u64::from(entry.u32(12)?),
-                    };
+                    let region = Region { base: entry.u64(4)?, length: u64::from(entry.u32(12)?) };
                     push(&mut found.redistributors, &mut self.ignored, region);
                 }
                 0x0f => push(&mut found.its, &mut self.ignored, entry.u64(8)?),
@@ -128,35 +113,18 @@ impl Platform {
     /// 5.2.25, the generic timer. Flags: bit 0 edge (else level).
     fn read_gtdt(&mut self, gtdt: &Fields<'_>) -> Option<()> {
         let interrupt = |offset| {
-            let trigger = if gtdt.u32(offset + 4)? & 1 != 0 {
-                Trigger::Edge
-            } else {
-                Trigger::Level
-            };
-            Some(Interrupt {
-                intid: gtdt.u32(offset)?,
-                trigger,
-            })
+            let trigger = if gtdt.u32(offset + 4)? & 1 != 0 { Trigger::Edge } else { Trigger::Level };
+            Some(Interrupt { intid: gtdt.u32(offset)?, trigger })
         };
-        self.timer = Some(Timer {
-            physical: interrupt(56)?,
-            virtual_: interrupt(64)?,
-        });
+        self.timer = Some(Timer { physical: interrupt(56)?, virtual_: interrupt(64)? });
         Some(())
     }
 
     /// 5.2.9, FADT: ARM_BOOT_ARCH (offset 129, since 5.1) bit 0 PSCI compliant, bit 1 HVC (else SMC).
     fn read_fadt(&mut self, fadt: &Fields<'_>) -> Option<()> {
         let boot_arch = fadt.u16(129).unwrap_or(0);
-        let conduit = if boot_arch & 2 != 0 {
-            Conduit::Hvc
-        } else {
-            Conduit::Smc
-        };
-        self.psci = (boot_arch & 1 != 0).then_some(Psci {
-            conduit,
-            version: None,
-        });
+        let conduit = if boot_arch & 2 != 0 { Conduit::Hvc } else { Conduit::Smc };
+        self.psci = (boot_arch & 1 != 0).then_some(Psci { conduit, version: None });
         Some(())
     }
 
@@ -173,15 +141,8 @@ impl Platform {
         }
         // Interrupt type bit 3: the GSIV field holds an Arm GIC interrupt. A UART's line is level-sensitive.
         let wired = spcr.u8(52)? & 8 != 0;
-        let interrupt = wired.then_some(Interrupt {
-            intid: spcr.u32(54)?,
-            trigger: Trigger::Level,
-        });
-        self.uart = Some(Uart {
-            kind,
-            base,
-            interrupt,
-        });
+        let interrupt = wired.then_some(Interrupt { intid: spcr.u32(54)?, trigger: Trigger::Level });
+        self.uart = Some(Uart { kind, base, interrupt });
         Some(())
     }
 
@@ -192,13 +153,7 @@ impl Platform {
             let entry = Fields(entry);
             let (bus_start, bus_end) = (entry.u8(10)?, entry.u8(11)?);
             let base = entry.u64(0)?.checked_add(u64::from(bus_start) << 20)?;
-            let ecam = Ecam {
-                base,
-                segment: entry.u16(8)?,
-                bus_start,
-                bus_end,
-                windows: ArrayVec::new(),
-            };
+            let ecam = Ecam { base, segment: entry.u16(8)?, bus_start, bus_end, windows: ArrayVec::new() };
             push(&mut self.ecams, &mut self.ignored, ecam);
         }
         Some(())
@@ -219,8 +174,7 @@ impl MadtGic {
     /// GICD's version field: 1 or 2 GICv2, 3 or 4 GICv3; 0 "not specified", then redistributors tell.
     fn gic(self, cpus: &[Cpu]) -> Option<Gic> {
         let (distributor, version) = self.distributor?;
-        let has_redistributor =
-            !self.redistributors.is_empty() || cpus.iter().any(|cpu| cpu.redistributor.is_some());
+        let has_redistributor = !self.redistributors.is_empty() || cpus.iter().any(|cpu| cpu.redistributor.is_some());
         let version = match version {
             1 | 2 => GicVersion::V2,
             3 | 4 => GicVersion::V3,
@@ -228,39 +182,16 @@ impl MadtGic {
             0 => GicVersion::V2,
             _ => return None,
         };
-        let cpu_interface = if version == GicVersion::V2 {
-            self.cpu_interface
-        } else {
-            None
-        };
-        let Self {
-            redistributors,
-            its,
-            v2m,
-            ..
-        } = self;
-        Some(Gic {
-            version,
-            distributor,
-            cpu_interface,
-            redistributors,
-            redistributor_stride: None,
-            its,
-            v2m,
-        })
+        let cpu_interface = if version == GicVersion::V2 { self.cpu_interface } else { None };
+        let Self { redistributors, its, v2m, .. } = self;
+        Some(Gic { version, distributor, cpu_interface, redistributors, redistributor_stride: None, its, v2m })
     }
 }
 
 /// 5.2.5.3: signature, checksum over 20 bytes, revision at 15, XSDT address at 24, extended checksum over 36.
 fn xsdt_address(memory: &impl PhysicalMemory, rsdp: u64) -> Result<u64, Error> {
-    let malformed = |why| Error::Malformed {
-        table: *b"RSDP",
-        why,
-    };
-    let bytes = memory.bytes(rsdp, 36).ok_or(Error::Unreachable {
-        table: *b"RSDP",
-        address: rsdp,
-    })?;
+    let malformed = |why| Error::Malformed { table: *b"RSDP", why };
+    let bytes = memory.bytes(rsdp, 36).ok_or(Error::Unreachable { table: *b"RSDP", address: rsdp })?;
     let fields = Fields(bytes);
     if !bytes.starts_with(b"RSD PTR ") {
         return Err(malformed("signature is not \"RSD PTR \""));
@@ -279,19 +210,9 @@ fn xsdt_address(memory: &impl PhysicalMemory, rsdp: u64) -> Result<u64, Error> {
 
 /// The whole table at `address`, header included: 5.2.6, length at 4, all bytes sum to 0.
 fn table<M: PhysicalMemory>(memory: &M, address: u64, signature: [u8; 4]) -> Result<&[u8], Error> {
-    let malformed = |why| Error::Malformed {
-        table: signature,
-        why,
-    };
-    let unreachable = Error::Unreachable {
-        table: signature,
-        address,
-    };
-    let header = Fields(
-        memory
-            .bytes(address, HEADER_LENGTH)
-            .ok_or(unreachable.clone())?,
-    );
+    let malformed = |why| Error::Malformed { table: signature, why };
+    let unreachable = Error::Unreachable { table: signature, address };
+    let header = Fields(memory.bytes(address, HEADER_LENGTH).ok_or(unreachable.clone())?);
     if header.array(0) != Some(signature) {
         return Err(malformed("signature"));
     }

@@ -28,13 +28,9 @@ fn read(image: &[u8]) -> Result<Box<Platform>, Error> {
 fn find(image: &[u8], signature: &[u8; 4]) -> usize {
     let is_table = |at: usize| {
         let length = Fields(image).u32(at + 4).unwrap_or(0) as usize;
-        image
-            .get(at..at + length)
-            .is_some_and(|table| length >= HEADER_LENGTH && sum(table) == 0)
+        image.get(at..at + length).is_some_and(|table| length >= HEADER_LENGTH && sum(table) == 0)
     };
-    (0..image.len() - 4)
-        .find(|at| image[*at..].starts_with(signature) && is_table(*at))
-        .expect("the vector has it")
+    (0..image.len() - 4).find(|at| image[*at..].starts_with(signature) && is_table(*at)).expect("the vector has it")
 }
 
 /// The image with `edit` applied to one table, its checksum made right again.
@@ -52,26 +48,10 @@ fn altered(image: &[u8], signature: &[u8; 4], edit: impl FnOnce(&mut [u8])) -> V
 fn gic_v3_machine() {
     let platform = read(GIC3_2).unwrap();
     let gic = platform.gic.unwrap();
-    assert_eq!(
-        (gic.version, gic.distributor, gic.cpu_interface),
-        (GicVersion::V3, 0x800_0000, None)
-    );
-    assert_eq!(
-        gic.redistributors.as_slice(),
-        [Region {
-            base: 0x80a_0000,
-            length: 0xf6_0000
-        }]
-    );
+    assert_eq!((gic.version, gic.distributor, gic.cpu_interface), (GicVersion::V3, 0x800_0000, None));
+    assert_eq!(gic.redistributors.as_slice(), [Region { base: 0x80a_0000, length: 0xf6_0000 }]);
     assert_eq!(gic.its.as_slice(), [0x808_0000]);
-    assert_eq!(
-        platform
-            .cpus
-            .iter()
-            .map(|cpu| cpu.mpidr)
-            .collect::<Vec<_>>(),
-        [0, 1]
-    );
+    assert_eq!(platform.cpus.iter().map(|cpu| cpu.mpidr).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(platform.source, Source::Acpi);
 }
 
@@ -79,55 +59,21 @@ fn gic_v3_machine() {
 fn gic_v2_machine() {
     let platform = read(GIC2_4).unwrap();
     let gic = platform.gic.unwrap();
-    assert_eq!(
-        (gic.version, gic.distributor, gic.cpu_interface),
-        (GicVersion::V2, 0x800_0000, Some(0x801_0000))
-    );
-    assert_eq!(
-        gic.v2m,
-        Some(GicV2m {
-            base: 0x802_0000,
-            spis: Some((80, 64))
-        })
-    );
+    assert_eq!((gic.version, gic.distributor, gic.cpu_interface), (GicVersion::V2, 0x800_0000, Some(0x801_0000)));
+    assert_eq!(gic.v2m, Some(GicV2m { base: 0x802_0000, spis: Some((80, 64)) }));
     assert_eq!(platform.cpus.len(), 4);
 }
 
 #[test]
 fn devices_of_the_machine() {
     let platform = read(GIC3_2).unwrap();
-    let level = |intid| Interrupt {
-        intid,
-        trigger: Trigger::Level,
-    };
-    assert_eq!(
-        platform.uart,
-        Some(Uart {
-            kind: UartKind::Pl011,
-            base: 0x900_0000,
-            interrupt: Some(level(33))
-        })
-    );
-    assert_eq!(
-        platform.timer,
-        Some(Timer {
-            physical: level(30),
-            virtual_: level(27)
-        })
-    );
-    assert_eq!(
-        platform.psci,
-        Some(Psci {
-            conduit: Conduit::Hvc,
-            version: None
-        })
-    );
+    let level = |intid| Interrupt { intid, trigger: Trigger::Level };
+    assert_eq!(platform.uart, Some(Uart { kind: UartKind::Pl011, base: 0x900_0000, interrupt: Some(level(33)) }));
+    assert_eq!(platform.timer, Some(Timer { physical: level(30), virtual_: level(27) }));
+    assert_eq!(platform.psci, Some(Psci { conduit: Conduit::Hvc, version: None }));
     assert!(platform.virtio_mmio.is_empty(), "only AML describes these");
     let ecam = &platform.ecams[0];
-    assert_eq!(
-        (ecam.base, ecam.segment, ecam.bus_start, ecam.bus_end),
-        (0x40_1000_0000, 0, 0, 255)
-    );
+    assert_eq!((ecam.base, ecam.segment, ecam.bus_start, ecam.bus_end), (0x40_1000_0000, 0, 0, 255));
     assert_eq!(platform.ignored, 0);
 }
 
@@ -142,18 +88,14 @@ fn el2_machine_calls_psci_by_smc() {
 fn ecam_that_starts_at_a_later_bus() {
     let image = altered(GIC3_2, b"MCFG", |table| table[44 + 10] = 2);
     let platform = read(&image).unwrap();
-    assert_eq!(
-        (platform.ecams[0].base, platform.ecams[0].bus_start),
-        (0x40_1020_0000, 2)
-    );
+    assert_eq!((platform.ecams[0].base, platform.ecams[0].bus_start), (0x40_1020_0000, 2));
 }
 
 #[test]
 fn gicc_redistributors_when_there_is_no_gicr() {
     let image = altered(GIC3_2, b"APIC", |table| {
         for (cpu, entry) in [(0_u64, 0x44), (1, 0x94)] {
-            table[entry + 60..entry + 68]
-                .copy_from_slice(&(0x80a_0000 + cpu * 0x2_0000).to_le_bytes());
+            table[entry + 60..entry + 68].copy_from_slice(&(0x80a_0000 + cpu * 0x2_0000).to_le_bytes());
         }
         table[0xe4] = 0x7f; // the GICR structure becomes one that nobody knows
     });
@@ -165,14 +107,7 @@ fn gicc_redistributors_when_there_is_no_gicr() {
 #[test]
 fn disabled_cpu_is_listed_and_not_enabled() {
     let platform = read(&altered(GIC3_2, b"APIC", |table| table[0x94 + 12] = 0)).unwrap();
-    assert_eq!(
-        platform
-            .cpus
-            .iter()
-            .map(|cpu| cpu.enabled)
-            .collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!(platform.cpus.iter().map(|cpu| cpu.enabled).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -181,58 +116,32 @@ fn every_checksum_is_verified() {
         let mut image = GIC3_2.to_vec();
         let at = find(&image, signature);
         image[at + 10] ^= 1;
-        assert_eq!(
-            read(&image).unwrap_err(),
-            Error::Malformed {
-                table: *signature,
-                why: "checksum"
-            }
-        );
+        assert_eq!(read(&image).unwrap_err(), Error::Malformed { table: *signature, why: "checksum" });
     }
     for (at, why) in [(9, "checksum"), (24, "extended checksum")] {
         let mut image = GIC3_2.to_vec();
         image[at] ^= 1;
-        assert_eq!(
-            read(&image).unwrap_err(),
-            Error::Malformed {
-                table: *b"RSDP",
-                why
-            }
-        );
+        assert_eq!(read(&image).unwrap_err(), Error::Malformed { table: *b"RSDP", why });
     }
 }
 
 #[test]
 fn names_what_it_could_not_reach() {
     let error = read(&GIC3_2[..64]).unwrap_err().to_string();
-    assert!(
-        error.starts_with("ACPI XSDT: 0x410018fb is not readable memory"),
-        "{error}"
-    );
+    assert!(error.starts_with("ACPI XSDT: 0x410018fb is not readable memory"), "{error}");
     let mut platform = Platform::new();
-    assert!(matches!(
-        platform.read_acpi(u64::MAX - 8, &Image(GIC3_2)),
-        Err(Error::Unreachable { .. })
-    ));
+    assert!(matches!(platform.read_acpi(u64::MAX - 8, &Image(GIC3_2)), Err(Error::Unreachable { .. })));
 }
 
 #[test]
 fn madt_entry_that_overruns_the_table_is_refused() {
     let image = altered(GIC3_2, b"APIC", |table| table[0xf5] = 0xff);
-    assert!(matches!(
-        read(&image),
-        Err(Error::Malformed {
-            table: [b'A', b'P', b'I', b'C'],
-            ..
-        })
-    ));
+    assert!(matches!(read(&image), Err(Error::Malformed { table: [b'A', b'P', b'I', b'C'], .. })));
 }
 
 #[test]
 fn madt_entry_of_no_length_ends() {
-    let image = altered(GIC3_2, b"APIC", |table| {
-        table[0xe4..0xe6].copy_from_slice(&[0x7f, 0])
-    });
+    let image = altered(GIC3_2, b"APIC", |table| table[0xe4..0xe6].copy_from_slice(&[0x7f, 0]));
     let _ = read(&image);
 }
 

@@ -28,11 +28,7 @@ impl fmt::Display for Error {
         match self {
             Self::Fdt(error) => write!(f, "FDT: {error}"),
             Self::Unreachable { table, address } => {
-                write!(
-                    f,
-                    "ACPI {}: {address:#x} is not readable memory",
-                    table.escape_ascii()
-                )
+                write!(f, "ACPI {}: {address:#x} is not readable memory", table.escape_ascii())
             }
             Self::Malformed { table, why } => write!(f, "ACPI {}: {why}", table.escape_ascii()),
             Self::Missing(what) => write!(f, "the firmware's tables describe no {what}"),

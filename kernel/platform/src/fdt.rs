@@ -4,8 +4,8 @@
 //! their addresses are CPU addresses, so no bus translation is needed on the boards that we know.
 
 use crate::{
-    Conduit, Cpu, Ecam, Error, Gic, GicV2m, GicVersion, Interrupt, PciSpace, PciWindow, Platform,
-    Psci, Region, Source, Timer, Trigger, Uart, UartKind, VirtioMmio, limits, push,
+    Conduit, Cpu, Ecam, Error, Gic, GicV2m, GicVersion, Interrupt, PciSpace, PciWindow, Platform, Psci, Region, Source,
+    Timer, Trigger, Uart, UartKind, VirtioMmio, limits, push,
 };
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
@@ -25,10 +25,7 @@ impl Platform {
         let root = fdt.root();
         self.source = Source::Fdt;
         for reservation in fdt.memory_reservations() {
-            let region = Region {
-                base: reservation.address(),
-                length: reservation.size(),
-            };
+            let region = Region { base: reservation.address(), length: reservation.size() };
             push(&mut self.reserved, &mut self.ignored, region);
         }
         for node in root.children().filter(is_enabled) {
@@ -37,10 +34,7 @@ impl Platform {
         if let Some(chosen) = root.child("chosen") {
             self.read_chosen(&chosen);
         }
-        self.uart = stdout(&root)
-            .as_ref()
-            .and_then(uart)
-            .or_else(|| root.children().find_map(|node| uart(&node)));
+        self.uart = stdout(&root).as_ref().and_then(uart).or_else(|| root.children().find_map(|node| uart(&node)));
         self.check()
     }
 
@@ -65,20 +59,14 @@ impl Platform {
         for compatible in node.compatible().into_iter().flatten() {
             match compatible {
                 "arm,gic-v3" => self.gic = gic_v3(node, &mut self.ignored),
-                "arm,cortex-a15-gic" | "arm,gic-400" | "arm,cortex-a7-gic"
-                | "arm,cortex-a9-gic" => self.gic = gic_v2(node),
+                "arm,cortex-a15-gic" | "arm,gic-400" | "arm,cortex-a7-gic" | "arm,cortex-a9-gic" => {
+                    self.gic = gic_v2(node)
+                }
                 "arm,armv8-timer" => self.timer = timer(node),
                 "arm,psci-1.0" | "arm,psci-0.2" => self.psci = psci(node, compatible),
                 "virtio,mmio" => match (regions(node).next(), interrupt(node, 0)) {
                     (Some(registers), Some(interrupt)) => {
-                        push(
-                            &mut self.virtio_mmio,
-                            &mut self.ignored,
-                            VirtioMmio {
-                                registers,
-                                interrupt,
-                            },
-                        );
+                        push(&mut self.virtio_mmio, &mut self.ignored, VirtioMmio { registers, interrupt });
                     }
                     _ => self.ignored = self.ignored.saturating_add(1),
                 },
@@ -93,36 +81,21 @@ impl Platform {
     }
 
     fn read_cpus(&mut self, cpus: &FdtNode<'_>) {
-        for node in cpus
-            .children()
-            .filter(|node| string(node, "device_type") == Some("cpu"))
-        {
+        for node in cpus.children().filter(|node| string(node, "device_type") == Some("cpu")) {
             let Some(mpidr) = property(&node, "reg").and_then(number) else {
                 self.ignored = self.ignored.saturating_add(1);
                 continue;
             };
-            push(
-                &mut self.cpus,
-                &mut self.ignored,
-                Cpu {
-                    mpidr,
-                    enabled: is_enabled(&node),
-                    redistributor: None,
-                },
-            );
+            push(&mut self.cpus, &mut self.ignored, Cpu { mpidr, enabled: is_enabled(&node), redistributor: None });
         }
     }
 
     fn read_chosen(&mut self, chosen: &FdtNode<'_>) {
         let address = |name| property(chosen, name).and_then(number);
-        if let (Some(base), Some(end)) =
-            (address("linux,initrd-start"), address("linux,initrd-end"))
+        if let (Some(base), Some(end)) = (address("linux,initrd-start"), address("linux,initrd-end"))
             && end > base
         {
-            self.initrd = Some(Region {
-                base,
-                length: end - base,
-            });
+            self.initrd = Some(Region { base, length: end - base });
         }
         for character in string(chosen, "bootargs").unwrap_or_default().chars() {
             if self.bootargs.try_push(character).is_err() {
@@ -130,20 +103,12 @@ impl Platform {
                 break;
             }
         }
-        self.rng_seed.extend(
-            property(chosen, "rng-seed")
-                .unwrap_or_default()
-                .iter()
-                .copied()
-                .take(limits::RNG_SEED),
-        );
+        self.rng_seed.extend(property(chosen, "rng-seed").unwrap_or_default().iter().copied().take(limits::RNG_SEED));
     }
 }
 
 fn property<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a [u8]> {
-    node.properties()
-        .find(|property| property.name() == name)
-        .and_then(|property| property.value_as::<&[u8]>().ok())
+    node.properties().find(|property| property.name() == name).and_then(|property| property.value_as::<&[u8]>().ok())
 }
 
 fn string<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a str> {
@@ -156,11 +121,7 @@ fn is_enabled(node: &FdtNode<'_>) -> bool {
 }
 
 fn cells(value: &[u8]) -> impl Iterator<Item = u32> {
-    value
-        .as_chunks()
-        .0
-        .iter()
-        .map(|cell| u32::from_be_bytes(*cell))
+    value.as_chunks().0.iter().map(|cell| u32::from_be_bytes(*cell))
 }
 
 /// The value of one or two cells.
@@ -177,12 +138,7 @@ fn regions<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = Region> + use<'a> {
         .flatten()
         .into_iter()
         .flatten()
-        .filter_map(|reg| {
-            Some(Region {
-                base: reg.address::<u64>().ok()?,
-                length: reg.size::<u64>().ok()?,
-            })
-        })
+        .filter_map(|reg| Some(Region { base: reg.address::<u64>().ok()?, length: reg.size::<u64>().ok()? }))
 }
 
 /// The `index`-th entry of `interrupts`, in the GIC's three cells (class, number, flags).
@@ -196,18 +152,12 @@ fn interrupt(node: &FdtNode<'_>, index: usize) -> Option<Interrupt> {
         _ => return None,
     };
     // Bits 0-3: 1 rising edge, 2 falling edge, 4 high level, 8 low level; 8-15: PPI mask on a GICv2.
-    let trigger = if flags & 3 != 0 {
-        Trigger::Edge
-    } else {
-        Trigger::Level
-    };
+    let trigger = if flags & 3 != 0 { Trigger::Edge } else { Trigger::Level };
     Some(Interrupt { intid, trigger })
 }
 
 fn gic_v3(node: &FdtNode<'_>, ignored: &mut u32) -> Option<Gic> {
-    let count = property(node, "#redistributor-regions")
-        .and_then(number)
-        .unwrap_or(1);
+    let count = property(node, "#redistributor-regions").and_then(number).unwrap_or(1);
     let mut regions_left = regions(node);
     let distributor = regions_left.next()?.base;
     let mut redistributors = ArrayVec::new();
@@ -215,70 +165,39 @@ fn gic_v3(node: &FdtNode<'_>, ignored: &mut u32) -> Option<Gic> {
         push(&mut redistributors, ignored, region);
     }
     let mut its = ArrayVec::new();
-    for child in node
-        .children()
-        .filter(|child| is_compatible(child, "arm,gic-v3-its") && is_enabled(child))
-    {
+    for child in node.children().filter(|child| is_compatible(child, "arm,gic-v3-its") && is_enabled(child)) {
         if let Some(region) = regions(&child).next() {
             push(&mut its, ignored, region.base);
         }
     }
     let redistributor_stride = property(node, "redistributor-stride").and_then(number);
     let version = GicVersion::V3;
-    Some(Gic {
-        version,
-        distributor,
-        cpu_interface: None,
-        redistributors,
-        redistributor_stride,
-        its,
-        v2m: None,
-    })
+    Some(Gic { version, distributor, cpu_interface: None, redistributors, redistributor_stride, its, v2m: None })
 }
 
 fn gic_v2(node: &FdtNode<'_>) -> Option<Gic> {
     let mut regions_left = regions(node);
     let distributor = regions_left.next()?.base;
     let cpu_interface = Some(regions_left.next()?.base);
-    let v2m = node
-        .children()
-        .filter(|child| is_compatible(child, "arm,gic-v2m-frame") && is_enabled(child))
-        .find_map(|child| {
-            let cell = |name| {
-                property(&child, name)
-                    .and_then(number)
-                    .and_then(|value| u32::try_from(value).ok())
-            };
+    let v2m = node.children().filter(|child| is_compatible(child, "arm,gic-v2m-frame") && is_enabled(child)).find_map(
+        |child| {
+            let cell = |name| property(&child, name).and_then(number).and_then(|value| u32::try_from(value).ok());
             let spis = cell("arm,msi-base-spi").zip(cell("arm,msi-num-spis"));
-            Some(GicV2m {
-                base: regions(&child).next()?.base,
-                spis,
-            })
-        });
+            Some(GicV2m { base: regions(&child).next()?.base, spis })
+        },
+    );
     let (redistributors, its) = (ArrayVec::new(), ArrayVec::new());
     let version = GicVersion::V2;
-    Some(Gic {
-        version,
-        distributor,
-        cpu_interface,
-        redistributors,
-        redistributor_stride: None,
-        its,
-        v2m,
-    })
+    Some(Gic { version, distributor, cpu_interface, redistributors, redistributor_stride: None, its, v2m })
 }
 
 fn is_compatible(node: &FdtNode<'_>, name: &str) -> bool {
-    node.compatible()
-        .is_some_and(|mut names| names.any(|other| other == name))
+    node.compatible().is_some_and(|mut names| names.any(|other| other == name))
 }
 
 /// `arm,armv8-timer` lists secure physical, non-secure physical, virtual, hypervisor.
 fn timer(node: &FdtNode<'_>) -> Option<Timer> {
-    Some(Timer {
-        physical: interrupt(node, 1)?,
-        virtual_: interrupt(node, 2)?,
-    })
+    Some(Timer { physical: interrupt(node, 1)?, virtual_: interrupt(node, 2)? })
 }
 
 fn psci(node: &FdtNode<'_>, compatible: &str) -> Option<Psci> {
@@ -287,11 +206,7 @@ fn psci(node: &FdtNode<'_>, compatible: &str) -> Option<Psci> {
         "smc" => Conduit::Smc,
         _ => return None,
     };
-    let version = Some(if compatible == "arm,psci-1.0" {
-        (1, 0)
-    } else {
-        (0, 2)
-    });
+    let version = Some(if compatible == "arm,psci-1.0" { (1, 0) } else { (0, 2) });
     Some(Psci { conduit, version })
 }
 
@@ -299,11 +214,7 @@ fn psci(node: &FdtNode<'_>, compatible: &str) -> Option<Psci> {
 fn stdout<'a>(root: &FdtNode<'a>) -> Option<FdtNode<'a>> {
     let full = string(&root.child("chosen")?, "stdout-path")?;
     let name = full.split(':').next()?;
-    let path = if name.starts_with('/') {
-        name
-    } else {
-        string(&root.child("aliases")?, name)?
-    };
+    let path = if name.starts_with('/') { name } else { string(&root.child("aliases")?, name)? };
     root.child(path.strip_prefix('/')?)
 }
 
@@ -313,26 +224,16 @@ fn uart(node: &FdtNode<'_>) -> Option<Uart> {
         "arm,sbsa-uart" => Some(UartKind::Sbsa),
         _ => None,
     })?;
-    Some(Uart {
-        kind,
-        base: regions(node).next()?.base,
-        interrupt: interrupt(node, 0),
-    })
+    Some(Uart { kind, base: regions(node).next()?.base, interrupt: interrupt(node, 0) })
 }
 
 fn ecam(node: &FdtNode<'_>, ignored: &mut u32) -> Option<Ecam> {
     let base = regions(node).next()?.base;
-    let segment = property(node, "linux,pci-domain")
-        .and_then(number)
-        .unwrap_or(0);
+    let segment = property(node, "linux,pci-domain").and_then(number).unwrap_or(0);
     let buses = property(node, "bus-range").and_then(number).unwrap_or(0xff); // two cells: first, last
     let mut windows = ArrayVec::new();
     // Seven cells: the PCI address (attributes, high, low), the CPU address (two), the length (two).
-    for entry in property(node, "ranges")
-        .unwrap_or_default()
-        .as_chunks::<28>()
-        .0
-    {
+    for entry in property(node, "ranges").unwrap_or_default().as_chunks::<28>().0 {
         match window(entry) {
             Some(window) => push(&mut windows, ignored, window),
             None => *ignored = ignored.saturating_add(1),

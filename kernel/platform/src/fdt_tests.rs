@@ -19,10 +19,7 @@ fn read(blob: &[u8]) -> Result<Box<Platform>, Error> {
 /// `blob` with the first occurrence of `from` replaced by as many bytes.
 fn patched(blob: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let at = blob
-        .windows(from.len())
-        .position(|window| window == from)
-        .expect("the vector has these bytes");
+    let at = blob.windows(from.len()).position(|window| window == from).expect("the vector has these bytes");
     let mut blob = blob.to_vec();
     blob[at..at + to.len()].copy_from_slice(to);
     blob
@@ -32,17 +29,8 @@ fn patched(blob: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 fn gic_v2_board() {
     let platform = read(GIC2_1).unwrap();
     let gic = platform.gic.unwrap();
-    assert_eq!(
-        (gic.version, gic.distributor, gic.cpu_interface),
-        (GicVersion::V2, 0x800_0000, Some(0x801_0000))
-    );
-    assert_eq!(
-        gic.v2m,
-        Some(GicV2m {
-            base: 0x802_0000,
-            spis: None
-        })
-    );
+    assert_eq!((gic.version, gic.distributor, gic.cpu_interface), (GicVersion::V2, 0x800_0000, Some(0x801_0000)));
+    assert_eq!(gic.v2m, Some(GicV2m { base: 0x802_0000, spis: None }));
     assert!(gic.redistributors.is_empty() && gic.its.is_empty());
     assert_eq!(platform.cpus.len(), 1);
     assert_eq!(read(GIC2_8).unwrap().cpus.len(), 8);
@@ -52,17 +40,8 @@ fn gic_v2_board() {
 fn gic_v3_board() {
     let platform = read(GIC3_8).unwrap();
     let gic = platform.gic.unwrap();
-    assert_eq!(
-        (gic.version, gic.distributor, gic.cpu_interface),
-        (GicVersion::V3, 0x800_0000, None)
-    );
-    assert_eq!(
-        gic.redistributors.as_slice(),
-        [Region {
-            base: 0x80a_0000,
-            length: 0xf6_0000
-        }]
-    );
+    assert_eq!((gic.version, gic.distributor, gic.cpu_interface), (GicVersion::V3, 0x800_0000, None));
+    assert_eq!(gic.redistributors.as_slice(), [Region { base: 0x80a_0000, length: 0xf6_0000 }]);
     assert_eq!(gic.its.as_slice(), [0x808_0000]);
     let mpidrs: Vec<u64> = platform.cpus.iter().map(|cpu| cpu.mpidr).collect();
     assert_eq!(mpidrs, (0..8).collect::<Vec<u64>>());
@@ -72,91 +51,31 @@ fn gic_v3_board() {
 #[test]
 fn devices_of_the_board() {
     let platform = read(GIC3_2).unwrap();
-    let level = |intid| Interrupt {
-        intid,
-        trigger: Trigger::Level,
-    };
-    assert_eq!(
-        platform.uart,
-        Some(Uart {
-            kind: UartKind::Pl011,
-            base: 0x900_0000,
-            interrupt: Some(level(33))
-        })
-    );
-    assert_eq!(
-        platform.timer,
-        Some(Timer {
-            physical: level(30),
-            virtual_: level(27)
-        })
-    );
-    assert_eq!(
-        platform.psci,
-        Some(Psci {
-            conduit: Conduit::Hvc,
-            version: Some((1, 0))
-        })
-    );
+    let level = |intid| Interrupt { intid, trigger: Trigger::Level };
+    assert_eq!(platform.uart, Some(Uart { kind: UartKind::Pl011, base: 0x900_0000, interrupt: Some(level(33)) }));
+    assert_eq!(platform.timer, Some(Timer { physical: level(30), virtual_: level(27) }));
+    assert_eq!(platform.psci, Some(Psci { conduit: Conduit::Hvc, version: Some((1, 0)) }));
     assert_eq!(platform.virtio_mmio.len(), 32);
     let slot = platform.virtio_mmio[31];
-    assert_eq!(
-        slot.registers,
-        Region {
-            base: 0xa00_3e00,
-            length: 0x200
-        }
-    );
-    assert_eq!(
-        slot.interrupt,
-        Interrupt {
-            intid: 79,
-            trigger: Trigger::Edge
-        }
-    );
-    assert_eq!(
-        platform.memory.as_slice(),
-        [Region {
-            base: 0x4000_0000,
-            length: 0x4000_0000
-        }]
-    );
+    assert_eq!(slot.registers, Region { base: 0xa00_3e00, length: 0x200 });
+    assert_eq!(slot.interrupt, Interrupt { intid: 79, trigger: Trigger::Edge });
+    assert_eq!(platform.memory.as_slice(), [Region { base: 0x4000_0000, length: 0x4000_0000 }]);
     assert_eq!(platform.rng_seed.len(), 32);
-    assert_eq!(
-        (
-            platform.initrd,
-            platform.bootargs.as_str(),
-            platform.ignored
-        ),
-        (None, "", 0)
-    );
+    assert_eq!((platform.initrd, platform.bootargs.as_str(), platform.ignored), (None, "", 0));
 }
 
 #[test]
 fn pcie_host_bridge() {
     let platform = read(GIC3_2).unwrap();
     let ecam = &platform.ecams[0];
-    assert_eq!(
-        (ecam.base, ecam.segment, ecam.bus_start, ecam.bus_end),
-        (0x40_1000_0000, 0, 0, 255)
-    );
-    let window = |space, pci_base, cpu_base, length| PciWindow {
-        space,
-        pci_base,
-        cpu_base,
-        length,
-    };
+    assert_eq!((ecam.base, ecam.segment, ecam.bus_start, ecam.bus_end), (0x40_1000_0000, 0, 0, 255));
+    let window = |space, pci_base, cpu_base, length| PciWindow { space, pci_base, cpu_base, length };
     assert_eq!(
         ecam.windows.as_slice(),
         [
             window(PciSpace::Io, 0, 0x3eff_0000, 0x1_0000),
             window(PciSpace::Memory32, 0x1000_0000, 0x1000_0000, 0x2eff_0000),
-            window(
-                PciSpace::Memory64,
-                0x80_0000_0000,
-                0x80_0000_0000,
-                0x80_0000_0000
-            ),
+            window(PciSpace::Memory64, 0x80_0000_0000, 0x80_0000_0000, 0x80_0000_0000),
         ]
     );
 }
@@ -170,28 +89,19 @@ fn el2_board_calls_psci_by_smc() {
 #[test]
 fn refuses_a_machine_without_a_known_gic() {
     let blob = patched(GIC3_2, b"arm,gic-v3\0", b"arm,gic-v9\0");
-    assert_eq!(
-        read(&blob).unwrap_err().to_string(),
-        "the firmware's tables describe no interrupt controller"
-    );
+    assert_eq!(read(&blob).unwrap_err().to_string(), "the firmware's tables describe no interrupt controller");
 }
 
 #[test]
 fn refuses_a_truncated_blob() {
     for length in [0, 3, 39, 40, 1000, GIC3_2.len() - 1] {
-        assert!(
-            matches!(read(&GIC3_2[..length]), Err(Error::Fdt(_))),
-            "{length} bytes were accepted"
-        );
+        assert!(matches!(read(&GIC3_2[..length]), Err(Error::Fdt(_))), "{length} bytes were accepted");
     }
 }
 
 #[test]
 fn unknown_psci_method_is_no_psci() {
-    assert_eq!(
-        read(&patched(GIC3_2, b"hvc\0", b"abc\0")).unwrap().psci,
-        None
-    );
+    assert_eq!(read(&patched(GIC3_2, b"hvc\0", b"abc\0")).unwrap().psci, None);
 }
 
 proptest! {

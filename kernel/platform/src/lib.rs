@@ -270,10 +270,7 @@ impl Platform {
 
     /// Refuse a machine that lacks what the kernel cannot run without. Both readers end with this.
     fn check(&self) -> Result<(), Error> {
-        let gic = self
-            .gic
-            .as_ref()
-            .ok_or(Error::Missing("interrupt controller"))?;
+        let gic = self.gic.as_ref().ok_or(Error::Missing("interrupt controller"))?;
         self.timer.ok_or(Error::Missing("timer"))?;
         if !self.cpus.iter().any(|cpu| cpu.enabled) {
             return Err(Error::Missing("enabled CPU"));
@@ -282,17 +279,10 @@ impl Platform {
             GicVersion::V2 => gic.cpu_interface.is_some(),
             GicVersion::V3 => {
                 !gic.redistributors.is_empty()
-                    || self
-                        .cpus
-                        .iter()
-                        .all(|cpu| !cpu.enabled || cpu.redistributor.is_some())
+                    || self.cpus.iter().all(|cpu| !cpu.enabled || cpu.redistributor.is_some())
             }
         };
-        if reachable {
-            Ok(())
-        } else {
-            Err(Error::Missing("GIC CPU interface or redistributors"))
-        }
+        if reachable { Ok(()) } else { Err(Error::Missing("GIC CPU interface or redistributors")) }
     }
 }
 

@@ -87,10 +87,7 @@ unsafe impl<T: Send + Sync> Sync for Prepared<T> {}
 impl<T> Prepared<T> {
     /// A cell that holds `value` until it is edited.
     pub const fn new(value: T) -> Self {
-        Self {
-            state: AtomicU8::new(EMPTY),
-            value: UnsafeCell::new(value),
-        }
+        Self { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(value) }
     }
 
     /// The value, once it has been edited.
@@ -104,9 +101,7 @@ impl<T> Prepared<T> {
 
     /// Edits the value and gives it; `None` when that has been done, or begun, before.
     pub fn edit(&self, edit: impl FnOnce(&mut T)) -> Option<&T> {
-        self.state
-            .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed)
-            .ok()?;
+        self.state.compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed).ok()?;
         // SAFETY: only the one that moved the state from EMPTY comes here, and nobody reads before FULL.
         self.value.with_mut(|value| edit(unsafe { &mut *value }));
         self.state.store(FULL, Ordering::Release);

@@ -24,9 +24,7 @@ pub fn frame_pointer() -> u64 {
 pub fn walk(pointer: u64, mut found: impl FnMut(u64)) {
     let mut record = pointer;
     for _ in 0..FRAMES_MAX {
-        let is_record = record >= KERNEL_HALF
-            && record.is_multiple_of(16)
-            && record - pointer < STACK_LENGTH_MAX;
+        let is_record = record >= KERNEL_HALF && record.is_multiple_of(16) && record - pointer < STACK_LENGTH_MAX;
         if !is_record {
             return;
         }

@@ -1,7 +1,11 @@
 //! Everything that knows it is an AArch64: portable code never names a register.
 
+pub mod backtrace;
 pub mod cpu;
 pub mod entry;
+pub mod gicv3;
+pub mod irq;
 pub mod mmu;
+pub mod psci;
 pub mod sysreg;
 pub mod timer;

@@ -67,8 +67,7 @@ pub fn init(uart: &Uart) {
 /// From now on hand input to `receive`, in interrupt context. Until then it waits in the UART.
 pub fn set_input(receive: fn(&[u8])) {
     let uart = crate::platform::get().uart;
-    let (Some(registers), Some(interrupt)) = (registers(), uart.and_then(|uart| uart.interrupt))
-    else {
+    let (Some(registers), Some(interrupt)) = (registers(), uart.and_then(|uart| uart.interrupt)) else {
         return;
     };
     if INPUT.set(receive) {

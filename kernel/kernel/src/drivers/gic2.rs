@@ -57,10 +57,7 @@ impl Gic2 {
             distributor.write32(GICD_IGROUPR + 4 * word, u32::MAX);
         }
         for word in 8..interrupts as usize / 4 {
-            distributor.write32(
-                GICD_IPRIORITYR + 4 * word,
-                u32::from_ne_bytes([PRIORITY; 4]),
-            );
+            distributor.write32(GICD_IPRIORITYR + 4 * word, u32::from_ne_bytes([PRIORITY; 4]));
             distributor.write32(GICD_ITARGETSR + 4 * word, 0);
         }
         distributor.write32(GICD_CTLR, ENABLE_GROUPS);
@@ -83,10 +80,7 @@ impl Gic2 {
         self.distributor.write32(GICD_ICENABLER, 0xffff_0000);
         self.distributor.write32(GICD_IGROUPR, u32::MAX);
         for word in 0..8 {
-            self.distributor.write32(
-                GICD_IPRIORITYR + 4 * word,
-                u32::from_ne_bytes([PRIORITY; 4]),
-            );
+            self.distributor.write32(GICD_IPRIORITYR + 4 * word, u32::from_ne_bytes([PRIORITY; 4]));
         }
         self.distributor.write32(GICD_ISENABLER, 0xffff); // SGIs
         self.interface.write32(GICC_PMR, 0xff);
@@ -124,19 +118,14 @@ impl Gic2 {
             let target = self.targets[0].load(Ordering::Relaxed);
             self.distributor.write8(GICD_ITARGETSR + index, target);
         }
-        self.distributor
-            .write32(GICD_ISENABLER + 4 * (index / 32), 1 << (id % 32));
+        self.distributor.write32(GICD_ISENABLER + 4 * (index / 32), 1 << (id % 32));
     }
 
     /// Interrupt another CPU (4.3.15).
     pub fn send(&self, cpu: &Cpu, sgi: u32) {
-        let target = self
-            .targets
-            .get(cpu.index)
-            .map_or(0, |slot| slot.load(Ordering::Relaxed));
+        let target = self.targets.get(cpu.index).map_or(0, |slot| slot.load(Ordering::Relaxed));
         super::gic::order_before_sgi();
-        self.distributor
-            .write32(GICD_SGIR, u32::from(target) << 16 | 1 << 15 | sgi & 15);
+        self.distributor.write32(GICD_SGIR, u32::from(target) << 16 | 1 << 15 | sgi & 15);
     }
 }
 

@@ -70,19 +70,12 @@ impl Gic3 {
             distributor.write32(GICD_IGROUPR + 4 * word, u32::MAX);
         }
         for word in 8..interrupts as usize / 4 {
-            distributor.write32(
-                GICD_IPRIORITYR + 4 * word,
-                u32::from_ne_bytes([PRIORITY; 4]),
-            );
+            distributor.write32(GICD_IPRIORITYR + 4 * word, u32::from_ne_bytes([PRIORITY; 4]));
         }
         wait_clear(distributor, GICD_CTLR, CTLR_RWP);
         distributor.write32(GICD_CTLR, CTLR_ARE | CTLR_ENABLE_GROUP1);
         wait_clear(distributor, GICD_CTLR, CTLR_RWP);
-        Some(Self {
-            distributor,
-            interrupts,
-            redistributors: find_redistributors(platform, gic)?,
-        })
+        Some(Self { distributor, interrupts, redistributors: find_redistributors(platform, gic)? })
     }
 
     /// This CPU's redistributor. Panics where the tables gave none: a CPU that cannot be interrupted is of no use.
@@ -101,10 +94,7 @@ impl Gic3 {
         redistributor.write32(SGI_FRAME + GICD_ICENABLER, u32::MAX);
         redistributor.write32(SGI_FRAME + GICD_IGROUPR, u32::MAX);
         for word in 0..8 {
-            redistributor.write32(
-                SGI_FRAME + GICD_IPRIORITYR + 4 * word,
-                u32::from_ne_bytes([PRIORITY; 4]),
-            );
+            redistributor.write32(SGI_FRAME + GICD_IPRIORITYR + 4 * word, u32::from_ne_bytes([PRIORITY; 4]));
         }
         redistributor.write32(SGI_FRAME + GICD_ISENABLER, 0xffff); // SGIs
         wait_clear(redistributor, GICR_CTLR, GICR_CTLR_RWP);
@@ -135,8 +125,7 @@ impl Gic3 {
             set_trigger(self.distributor, GICD_ICFGR, id, trigger);
             let target = cpu::all()[0].mpidr.load(Ordering::Relaxed);
             self.distributor.write64(GICD_IROUTER + 8 * index, target);
-            self.distributor
-                .write32(GICD_ISENABLER + 4 * (index / 32), 1 << (id % 32));
+            self.distributor.write32(GICD_ISENABLER + 4 * (index / 32), 1 << (id % 32));
         }
     }
 
@@ -146,12 +135,8 @@ impl Gic3 {
         let affinity = |level: u32| mpidr >> [0, 8, 16, 32][level as usize] & 0xff;
         // Aff0 is named by a range of 16 and a bit in it.
         let (range, bit) = (affinity(0) >> 4, 1 << (affinity(0) & 15));
-        let word = affinity(3) << 48
-            | range << 44
-            | affinity(2) << 32
-            | u64::from(sgi & 15) << 24
-            | affinity(1) << 16
-            | bit;
+        let word =
+            affinity(3) << 48 | range << 44 | affinity(2) << 32 | u64::from(sgi & 15) << 24 | affinity(1) << 16 | bit;
         super::gic::order_before_sgi();
         registers::send_sgi(word);
     }
@@ -187,10 +172,7 @@ fn walk(region: Region, stride: Option<u64>, found: &mut ArrayVec<Redistributor,
         let frames = Mmio::map(region.base + offset, 2 * FRAME_LENGTH)?;
         let typer = frames.read64(GICR_TYPER);
         let affinity = typer >> 32;
-        found.push(Redistributor {
-            mpidr: affinity & 0xff_ffff | affinity >> 24 << 32,
-            frames,
-        });
+        found.push(Redistributor { mpidr: affinity & 0xff_ffff | affinity >> 24 << 32, frames });
         if typer & TYPER_LAST != 0 {
             break;
         }

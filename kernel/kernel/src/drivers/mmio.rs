@@ -14,20 +14,14 @@ impl Mmio {
     #[must_use]
     pub fn map(physical: u64, length: u64) -> Option<Self> {
         let base = kmap::map_window(physical, length, kmap::Window::Device)?;
-        Some(Self {
-            base: base as usize,
-            length: length as usize,
-        })
+        Some(Self { base: base as usize, length: length as usize })
     }
 
     /// The part of `length` bytes at `offset`. `None` where it does not lie inside.
     #[must_use]
     pub fn part(self, offset: usize, length: usize) -> Option<Self> {
         let is_inside = offset.checked_add(length)? <= self.length;
-        is_inside.then_some(Self {
-            base: self.base + offset,
-            length,
-        })
+        is_inside.then_some(Self { base: self.base + offset, length })
     }
 
     /// Bytes of the window.
@@ -40,8 +34,7 @@ impl Mmio {
     fn at<T>(self, offset: usize) -> *mut T {
         let address = self.base + offset;
         assert!(
-            offset <= self.length.saturating_sub(size_of::<T>())
-                && address.is_multiple_of(size_of::<T>()),
+            offset <= self.length.saturating_sub(size_of::<T>()) && address.is_multiple_of(size_of::<T>()),
             "register {offset:#x} is outside its window of {:#x} bytes",
             self.length
         );
