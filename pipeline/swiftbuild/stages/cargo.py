@@ -60,7 +60,7 @@ def cargo_build(build: CargoBuild, place: CargoPlace, runner: Runner, out: Path)
     environment = {
         "RUSTC": "/usr/bin/rustc", "RUSTC_BOOTSTRAP": "1", "CARGO_TERM_COLOR": "never", "CARGO_INCREMENTAL": "0",
         "CARGO_HOME": str(place.home), "HOME": str(place.home), "CARGO_TARGET_DIR": str(folder),
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(build.rustflags), **place.network, **build.environment,
+        "RUSTFLAGS": " ".join(build.rustflags), **place.network, **build.environment,
     }
     argv = [CARGO, "build", "--release", "--locked", "--manifest-path", str(place.root / "Cargo.toml"),
             "--target", build.target, f"-Zbuild-std={build.build_std}", "-Ztrim-paths", "--config", TRIM]

@@ -1,0 +1,48 @@
+"""Reads named files out of a Debian package, bounded, without unpacking anything by the names it holds."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from swiftbuild.effects.process import Runner
+from swiftbuild.errors import DamageError, InputError
+from swiftbuild.limits import ARCHIVE_BYTES_MAX, ARCHIVE_MEMBERS_MAX
+
+DPKG_DEB = "/usr/bin/dpkg-deb"
+
+
+def read_members(package: Path, wanted: Iterable[str], work: Path, runner: Runner) -> Mapping[str, bytes]:
+    """The bytes of the regular files `wanted` (paths without a leading slash); hard links are followed."""
+    tar_file = work / f"{package.name}.tar"
+    # --fsys-tarfile knows every compression that Debian uses
+    runner.run(["/bin/sh", "-c", 'exec "$0" --fsys-tarfile "$1" > "$2"', DPKG_DEB, str(package), str(tar_file)])
+    try:
+        with tarfile.open(tar_file, "r:") as tar:
+            members: dict[str, tarfile.TarInfo] = {}
+            for count, member in enumerate(tar):
+                if count >= ARCHIVE_MEMBERS_MAX:
+                    raise DamageError(f"{package.name}: more than {ARCHIVE_MEMBERS_MAX} entries")
+                members[member.name.removeprefix("./").rstrip("/")] = member
+            return {name: _read(tar, members, name, package) for name in wanted}
+    except tarfile.TarError as error:
+        raise DamageError(f"{package.name}: not a Debian package: {error}") from None
+    finally:
+        tar_file.unlink(missing_ok=True)
+
+
+def _read(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], name: str, package: Path) -> bytes:
+    member = members.get(name)
+    if member is not None and member.islnk():
+        member = members.get(member.linkname.removeprefix("./"))
+    if member is None:
+        raise InputError(f"the Debian package has no file {name!r}", hint=f"list it with: dpkg-deb -c {package}")
+    if member.issym():
+        raise InputError(f"{name!r} of the Debian package is a link to {member.linkname!r}: name its target")
+    if not member.isreg() or member.size > ARCHIVE_BYTES_MAX:
+        raise InputError(f"{name!r} of the Debian package is no regular file below {ARCHIVE_BYTES_MAX} bytes")
+    file = tar.extractfile(member)
+    if file is None:
+        raise DamageError(f"{name!r} of the Debian package cannot be read")
+    return file.read()
