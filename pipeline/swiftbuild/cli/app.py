@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli import boot, doctor, run
+from swiftbuild.cli import boot, clean, doctor, image, package, run
 from swiftbuild.cli.session import DirectoryOption, JsonOption, QuietOption, VerboseOption, common, find_root
 
 app = typer.Typer(
@@ -41,8 +41,12 @@ def _common(
     common.json, common.verbose, common.quiet, common.directory = json_, verbose, quiet, directory
 
 
-app.command("boot")(boot.boot)
+app.command("image")(image.image)
+app.command("build")(image.build)
 app.command("run")(run.run)
+app.command("boot")(boot.boot)
+app.add_typer(package.package_app, name="package")
+app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 
 

@@ -11,6 +11,8 @@ from swiftbuild.model.profile import Profile
 
 LOCKED = "!"
 """A password field that no password matches."""
+LAST_CHANGE = 20454
+"""Days since 1970 of 2026-01-01: a constant, like every other time in an image."""
 CRYPT = re.compile(r"\$6\$(?:rounds=[1-9][0-9]{3,8}\$)?[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{86}")
 """SHA-512-crypt: the form that login reads."""
 SSH_KEY = re.compile(r"(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+=*(?: [^\n]*)?")
@@ -77,15 +79,21 @@ def built_in(profile: Profile, access: Access) -> dict[str, tuple[str, str]]:
     return {name: (pair.password, pair.salt) for name, pair in pairs.items() if pair is not None}
 
 
-def account_files(hashes: Mapping[str, str]) -> dict[str, tuple[str, int]]:
-    """Path → (text, mode) of the account files; a user without a hash is locked."""
-    shadow = {user.name: hashes.get(user.name, LOCKED) for user in USERS}
+def account_files() -> dict[str, str]:
+    """Path → text of the account files that everyone may read."""
     return {
-        "/etc/passwd": ("".join(f"{u.name}:x:{u.uid}:{GROUPS[_group(u)]}:{u.description}:{u.home}:{u.shell}\n"
-                                for u in USERS), 0o644),
-        "/etc/group": ("".join(f"{name}:x:{gid}:\n" for name, gid in GROUPS.items()), 0o644),
-        "/etc/shadow": ("".join(f"{name}:{value}:20454:0:99999:7:::\n" for name, value in shadow.items()), 0o600),
+        "/etc/passwd": "".join(
+            f"{user.name}:x:{user.uid}:{GROUPS[_group(user)]}:{user.description}:{user.home}:{user.shell}\n"
+            for user in USERS
+        ),
+        "/etc/group": "".join(f"{name}:x:{gid}:\n" for name, gid in GROUPS.items()),
     }
+
+
+def shadow_file(hashes: Mapping[str, str]) -> str:
+    """The password file; a user without a hash is locked."""
+    fields = {user.name: hashes.get(user.name, LOCKED) for user in USERS}
+    return "".join(f"{name}:{value}:{LAST_CHANGE}:0:99999:7:::\n" for name, value in fields.items())
 
 
 def _group(user: User) -> str:

@@ -49,6 +49,8 @@ TOOLS: tuple[Tool, ...] = (
          "12.0", "12.2.0"),
     Tool("mkfs.erofs", "/usr/bin/mkfs.erofs", "erofs-utils", "1.5", "1.5"),
     Tool("dump.erofs", "/usr/bin/dump.erofs", "erofs-utils", "1.5", "1.5", arguments=("-V",)),
+    Tool("openssl", "/usr/bin/openssl", "openssl", "3.0", "3.0.19", arguments=("version",)),
+    Tool("zstd", "/usr/bin/zstd", "zstd", "1.5", "1.5.4"),
     Tool("fakeroot", "/usr/bin/fakeroot", "fakeroot", "1.31", "1.31"),
     Tool("faketime", "/usr/bin/faketime", "faketime", "0.9.10", "0.9.10"),
     Tool("veritysetup", "/usr/sbin/veritysetup", "cryptsetup-bin", "2.6", "2.6.1"),

@@ -14,7 +14,7 @@ SERVICES = "/etc/services.d"
 GENERATED = "swiftbuild"
 SKELETON = (
     *(Node(path, "directory", 0o755, origin=GENERATED)
-      for path in ("/bin", "/data", "/dev", "/etc", SERVICES, "/home", "/proc", "/run", "/sbin", "/sys", "/usr",
+      for path in ("/data", "/dev", "/etc", SERVICES, "/home", "/proc", "/run", "/sys", "/usr",
                    "/var")),
     Node("/home/guest", "directory", 0o750, OWNERS["guest"], GROUPS["guest"], origin=GENERATED),
     Node("/root", "directory", 0o700, origin=GENERATED),

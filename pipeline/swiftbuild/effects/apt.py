@@ -47,7 +47,7 @@ class Apt:
         self._updated = False
 
     def download(self, package: str, version: str, folder: Path) -> Path | None:
-        """The package file of exactly that version in `folder`, authenticated by apt; None when the archive has it not."""
+        """The file of exactly that version, in `folder`, authenticated by apt; None when the archive has it not."""
         with self._lock:
             if (found := self._try(package, version, folder)) is not None:
                 return found

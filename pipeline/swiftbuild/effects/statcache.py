@@ -16,6 +16,9 @@ from swiftbuild.core.plan import ABSENT
 from swiftbuild.digest import sha256_file
 from swiftbuild.effects.files import write_atomic
 
+TICK_NS = 10_000_000
+"""A file's times come from a clock that stands still between the kernel's ticks: 4 ms, or 10 ms at 100 Hz."""
+
 Entry = list[int | str]
 
 
@@ -41,14 +44,24 @@ class StatCache:
         shape: Entry = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         with self._lock:
             entry = self._entries.get(str(path))
-        if entry and entry[:4] == shape and max(stat.st_mtime_ns, stat.st_ctime_ns) < int(entry[4]):
+        if entry and entry[:4] == shape and max(stat.st_mtime_ns, stat.st_ctime_ns) + TICK_NS < int(entry[4]):
             return str(entry[5])
         recorded = time.time_ns()
         found = sha256_file(path)
-        with self._lock:
-            self._entries[str(path)] = [*shape, recorded, found]
-            self._changed = True
+        self._enter(path, shape, recorded, found)
         return found
+
+    def remember(self, path: Path, digest: str) -> None:
+        """Notes the digest of a file that was just written, once its times are old enough to be trusted."""
+        stat = path.stat()
+        while (now := time.time_ns()) <= max(stat.st_mtime_ns, stat.st_ctime_ns) + TICK_NS:
+            time.sleep(TICK_NS / 1e9)
+        self._enter(path, [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino], now, digest)
+
+    def _enter(self, path: Path, shape: Entry, recorded: int, digest: str) -> None:
+        with self._lock:
+            self._entries[str(path)] = [*shape, recorded, digest]
+            self._changed = True
 
     def save(self) -> None:
         """Writes what was learnt; entries of files that are gone are dropped."""

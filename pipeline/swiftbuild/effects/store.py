@@ -38,6 +38,7 @@ class Store:
         target = self.path(digest)
         target.parent.mkdir(exist_ok=True)
         file.replace(target)
+        self._stats.remember(target, digest)
         return Artifact(digest, size)
 
     def holds(self, artifact: Artifact) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import graphlib
-import os
 import shutil
 import threading
 import time
@@ -130,6 +129,10 @@ class Engine:
                 return record
         return None
 
+    def _edited_since(self, name: str, moment: int) -> bool:
+        path = self._root / name
+        return path.exists() and path.stat().st_mtime_ns >= moment
+
     def _why(self, action: Action, known: Mapping[str, str]) -> str:
         if self._force:
             return "--force"
@@ -163,22 +166,18 @@ class Engine:
         folder = self._work / action.name.replace("/", "_")
         folder.mkdir(parents=True)
         work = Work({label: self._store.path(artifacts[ref].digest) for label, ref in action.needs.items()}, folder)
-        found_before = {path: self._digest(path) for path in action.files}
-        found = [path for path in action.run(work) if path not in found_before]
+        started = time.time_ns()
+        found = [path for path in action.run(work) if path not in action.files]
         missing = [name for name in action.outputs if not work.out(name).is_file()]
         if missing:
             raise SwiftbuildError(f"action {action.name} did not make {', '.join(missing)}")
         seconds = time.monotonic() - begin
         outputs = {name: self._store.put(work.out(name)) for name in action.outputs}
         record = Record({path: self._digest(path) for path in sorted(set(found))}, outputs, seconds)
-        if all(self._digest(path) == digest for path, digest in found_before.items()):
-            self._store.remember(action.name, key, known, record)  # else: edited while it ran, so not to be trusted
+        if not any(self._edited_since(path, started) for path in (*action.files, *found)):
+            self._store.remember(action.name, key, known, record)  # else nobody knows which bytes it read
         shutil.rmtree(folder)
         self._events.finished(action.name, seconds)
         return record
 
 
-def relative(root: Path, path: Path) -> str | None:
-    """`path` as a name below the repository, or None when it lies elsewhere (the toolchain's key covers those)."""
-    full = os.path.normpath(path if path.is_absolute() else root / path)
-    return os.path.relpath(full, root) if full.startswith(f"{root}{os.sep}") else None

@@ -11,10 +11,10 @@ class Content:
     """Where a file's bytes come from.
 
     `text`: they stand in `data`. `binary`: a program of that name built from this tree. `beside`: a file of the
-    repository. `debian`: a file (`name`) of a Debian package (`package`).
+    repository. `debian`: a file (`name`) of a Debian package (`package`). `shadow`: the password file.
     """
 
-    kind: Literal["text", "binary", "beside", "debian"]
+    kind: Literal["text", "binary", "beside", "debian", "shadow"]
     name: str = ""
     package: str = ""
     data: bytes = b""

@@ -12,7 +12,7 @@ from swiftbuild.errors import InputError
 class Written(BaseModel):
     """Frozen; an unknown key is refused, for it is nearly always a misspelled one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="python-re")
 
 
 Name = Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9.+-]*\Z", max_length=64)]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from swiftbuild.core.accounts import shadow_file
 from swiftbuild.core.tree import manifest
 from swiftbuild.digest import derive_uuid
 from swiftbuild.effects.archive import read_members
@@ -20,6 +21,7 @@ from swiftbuild.effects.process import Runner
 from swiftbuild.model.tree import Content, Node
 
 MKFS = "/usr/bin/mkfs.erofs"
+OPENSSL = "/usr/bin/openssl"
 FAKEROOT = "/usr/bin/fakeroot"
 KINDS = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "link": stat.S_IFLNK}
 
@@ -34,6 +36,9 @@ class RootInput:
     binaries: Mapping[str, Path]
     packages: Mapping[str, Path]
     file_time: int
+    passwords: Mapping[str, tuple[str, str]]
+    """User → (password, salt): built in, so no secret."""
+    hashes: Mapping[str, str]
 
 
 def build_root(given: RootInput, runner: Runner, work: Path, image: Path, listing: Path) -> None:
@@ -63,11 +68,19 @@ def _contents(given: RootInput, runner: Runner, work: Path) -> dict[str, bytes]:
     def load(content: Content) -> bytes:
         if content.kind == "debian":
             return members[content.package, content.name]
+        if content.kind == "shadow":
+            return shadow_file({**given.hashes, **_crypt(given.passwords, runner)}).encode()
         if content.kind == "binary":
             return given.binaries[content.name].read_bytes()
         return content.data if content.kind == "text" else (given.repository / content.name).read_bytes()
 
     return {path: load(content) for path, content in files}
+
+
+def _crypt(passwords: Mapping[str, tuple[str, str]], runner: Runner) -> dict[str, str]:
+    """SHA-512-crypt of built-in passwords. They stand in the banner, so a command line may hold them too."""
+    return {user: runner.run([OPENSSL, "passwd", "-6", "-salt", salt, password]).strip()
+            for user, (password, salt) in passwords.items()}
 
 
 def _stage(tree: Path, node: Node, contents: Mapping[str, bytes]) -> None:

@@ -1,0 +1,256 @@
+"""`swiftbuild image`: the disk image of a profile. `swiftbuild build`: its parts, without the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swiftbuild.cli.session import Session, command
+from swiftbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from swiftbuild.cli.workshop import Workshop
+    from swiftbuild.core.accounts import Access
+    from swiftbuild.engine.run import Outcome, Step
+    from swiftbuild.model.profile import Profile
+
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", metavar="NAME", help="What the image is made for; none lists them.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="PATH", help="Where the image goes [build/images/NAME.img].")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say which actions would run, and why; change nothing.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run every action again.")]
+LockedOption = Annotated[bool, typer.Option("--locked", help="Refuse a Debian package whose locked version is gone.")]
+PasswordOption = Annotated[
+    list[str] | None,
+    typer.Option("--password-hash", metavar="[USER:]HASH", help="SHA-512-crypt in place of built-in passwords."),
+]
+KeyOption = Annotated[
+    list[Path] | None, typer.Option("--ssh-key", metavar="FILE", help="Public keys that may log in as root.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Really write to a block device.")]
+
+PARTS = {"kernel": ("swift-kernel", "kernel.elf"), "kernel-forms": ("Image", "Image"),
+         "loader": ("swift-loader", "BOOTAA64.EFI"), "root": ("root.erofs", "root.erofs"),
+         "verity": ("verity", "verity"), "slot": ("slot.img", "slot.img")}
+"""Action → its output, and the name under which it is shown in build/parts/PROFILE."""
+
+
+@command
+def image(
+    session: Session,
+    profile: ProfileOption = None,
+    out: OutOption = None,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    locked: LockedOption = False,
+    password_hash: PasswordOption = None,
+    ssh_key: KeyOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Build the disk image of a profile, and say how to boot it.
+
+    Builds only what changed. Try: swiftbuild image --profile qemu
+    """
+    from swiftbuild.cli import workshop as wiring
+    from swiftbuild.effects import project
+
+    if profile is None:
+        _list_profiles(session)
+        return
+    target = (out or session.root / "build" / "images" / f"{profile}.img").absolute()
+    _check_target(target, yes=yes)
+    access = _access(password_hash or [], ssh_key or [])
+    with wiring.workshop(session) as shop:
+        actions = shop.plan(profile, access)
+        if dry_run:
+            _show_plan(session, shop.preview(actions, force=force))
+            return
+        outcome = shop.run(actions, force=force, locked=locked)
+        _deliver(shop, outcome, profile, target)
+        parts = _deliver_parts(shop, outcome, profile)
+        document = _describe(shop, outcome, project.load_profile(session.root, profile), target, parts, access)
+        summary = shop.report.summary()
+    session.note(summary)
+    session.result(document, _told(document, session.root))
+
+
+@command
+def build(
+    session: Session,
+    profile: ProfileOption = None,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    locked: LockedOption = False,
+) -> None:
+    """Build the parts of a profile's image (kernel, loader, base, slot image) into build/parts/NAME."""
+    from swiftbuild.cli import workshop as wiring
+
+    if profile is None:
+        _list_profiles(session)
+        return
+    with wiring.workshop(session) as shop:
+        every = shop.plan(profile, _access([], []))
+        actions = {name: action for name, action in every.items() if not name.startswith(("disk/", "compressed/"))}
+        if dry_run:
+            _show_plan(session, shop.preview(actions, force=force))
+            return
+        outcome = shop.run(actions, force=force, locked=locked)
+        parts = _deliver_parts(shop, outcome, profile)
+        summary = shop.report.summary()
+    session.note(summary)
+    document = {"profile": profile, "parts": parts}
+    session.result(document, "\n".join(f"{name:14} {part['path']}" for name, part in parts.items()))
+
+
+def _list_profiles(session: Session) -> None:
+    from swiftbuild.effects import project
+
+    loaded = [project.load_profile(session.root, name) for name in project.profiles(session.root)]
+    rows = [f"  {p.name:10} {p.summary}" for p in loaded]
+    session.result({"profiles": [{"name": p.name, "summary": p.summary, "dev": p.dev} for p in loaded]},
+                   "\n".join(["profiles (swiftbuild image --profile NAME):", *rows]))
+
+
+def _access(password_hashes: list[str], key_files: list[Path]) -> Access:
+    from swiftbuild.core.accounts import parse_access
+
+    lines = []
+    for file in key_files:
+        try:
+            text = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--ssh-key {file}: cannot be read: {error}") from None
+        lines += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return parse_access(password_hashes, lines)
+
+
+def _check_target(target: Path, *, yes: bool) -> None:
+    """A block device is overwritten only by order; a folder or a device of another kind never."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return
+    if stat.S_ISBLK(mode) and not yes:
+        raise UsageError(f"{target} is a block device: everything on it would be lost",
+                         hint="add --yes if that is meant")
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise UsageError(f"{target} is no place for an image: not a file", hint="name a file with --out")
+
+
+def _show_plan(session: Session, steps: list[Step]) -> None:
+    stale = [step for step in steps if step.stale]
+    rows = [f"  run     {step.action:20} {step.why}" if step.stale else f"  cached  {step.action}" for step in steps]
+    document = {"actions": [{"name": s.action, "run": s.stale, "why": s.why} for s in steps], "stale": len(stale)}
+    session.result(document, "\n".join([*rows, f"{len(stale)} of {len(steps)} actions would run"]))
+
+
+def _deliver(shop: Workshop, outcome: Outcome, profile: str, target: Path) -> None:
+    """Puts the image where it belongs: sparse, whole or not at all."""
+    from swiftbuild.effects.files import copy_sparse, no_space_named, replacing
+
+    source, artifact = shop.path(outcome, f"disk/{profile}", "disk.img")
+    if target.is_block_device():
+        with no_space_named(target, artifact.size):
+            copy_sparse(source, target)
+        return
+    if target.exists() and shop.stats.digest(target) == artifact.digest:
+        return
+    with no_space_named(target, artifact.size), replacing(target) as temporary:
+        copy_sparse(source, temporary)
+    shop.stats.remember(target, artifact.digest)
+
+
+def _deliver_parts(shop: Workshop, outcome: Outcome, profile: str) -> dict[str, Any]:
+    """Shows the store's parts under names; links, so they cost nothing and stay read-only."""
+    folder = shop.session.root / "build" / "parts" / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {}
+    for action, (output, name) in PARTS.items():
+        full = action if action in {"kernel", "kernel-forms", "loader"} else f"{action}/{profile}"
+        source, artifact = shop.path(outcome, full, output)
+        place = folder / name
+        if not (place.exists() and place.samefile(source)):
+            place.unlink(missing_ok=True)
+            os.link(source, place)
+        parts[name] = {"path": str(place), "sha256": artifact.digest, "size": artifact.size}
+    return parts
+
+
+def _describe(shop: Workshop, outcome: Outcome, profile: Profile, target: Path, parts: dict[str, Any],
+              access: Access) -> dict[str, Any]:
+    """The document that `image --json` prints."""
+    from swiftbuild.core.accounts import built_in
+    from swiftbuild.effects import project
+
+    def read(action: str, output: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(shop.path(outcome, action, output)[0].read_text())
+        return loaded
+
+    _, artifact = shop.path(outcome, f"disk/{profile.name}", "disk.img")
+    logins = built_in(profile, access)
+    first = next(iter(logins.items()), None)
+    document = {
+        "path": str(target), "sha256": artifact.digest, "size": artifact.size, "profile": profile.name,
+        "version": project.version(shop.session.root), "dev": profile.dev,
+        "login": {"user": first[0], "password": first[1][0]} if first else None,
+        "logins": {user: password for user, (password, _) in logins.items()},
+        "disk": read(f"disk/{profile.name}", "disk.json"), "slot": read(f"slot/{profile.name}", "slot.json"),
+        "parts": parts, "root_keys": list(shop.root_keys()),
+        "packages": [read(ref.action, ref.output) for ref in sorted(outcome.artifacts, key=str)
+                     if ref.output == "package.json"],
+        "ran": list(outcome.ran),
+    }
+    if profile.rescue_device:
+        source, packed = shop.path(outcome, f"compressed/{profile.name}", "disk.img.zst")
+        place = target.with_name(f"{target.name}.zst")
+        if not target.is_block_device():
+            if not (place.exists() and place.samefile(source)):
+                place.unlink(missing_ok=True)
+                _link_or_copy(source, place)
+            document["compressed"] = {"path": str(place), "sha256": packed.digest, "size": packed.size,
+                                      "rescue_command": f"zstd -dc {place} | ssh root@ADDRESS "
+                                      f"'dd of={profile.rescue_device} bs=4M conv=fsync && reboot'"}
+    return document
+
+
+def _link_or_copy(source: Path, place: Path) -> None:
+    import shutil
+
+    try:
+        os.link(source, place)
+    except OSError:  # another file system
+        shutil.copyfile(source, place)
+
+
+def _told(document: dict[str, Any], root: Path) -> str:
+    """The result for a person: what there is, who can log in, how to boot it."""
+    slot = document["slot"]
+    lines = [
+        f"image    {document['path']}",
+        f"size     {document['size'] >> 20} MiB (sparse)",
+        f"sha256   {document['sha256']}",
+        f"slot a   {document['version']}, {slot['size'] >> 10} KiB, release {slot['release_digest'][:16]}",
+        "slot b   empty",
+    ]
+    if document["logins"]:
+        named = ", ".join(f"{user} / {password}" for user, password in document["logins"].items())
+        lines.append(f"login    {named}  (dev image: built-in passwords)")
+    else:
+        lines.append("login    no built-in passwords")
+    lines += ["", f"boot it:           {root.name}$ ./swiftbuild run --profile {document['profile']}",
+              "from any folder:   " f'export PATH="{root}:$PATH"; swiftbuild image --profile {document["profile"]}']
+    if "compressed" in document:
+        packed = document["compressed"]
+        lines += ["", f"compressed         {packed['path']} ({packed['size'] >> 10} KiB)",
+                  "write it from a Hetzner rescue system (everything on the server's disk is lost):",
+                  f"  {packed['rescue_command']}",
+                  "It was tested on a model of the device (QEMU with UEFI, ACPI and GICv3), not on the real machine."]
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Wires a build: store, lock, children, archive; shared by `image`, `build` and `package`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from swiftbuild.cli.progress import Reporter, reporter
+from swiftbuild.cli.session import Session
+from swiftbuild.core.accounts import Access
+from swiftbuild.core.plan import Action, Artifact, Ref
+from swiftbuild.core.tools import TOOLS
+from swiftbuild.effects import keys, project
+from swiftbuild.effects.apt import Apt
+from swiftbuild.effects.lock import exclusive
+from swiftbuild.effects.process import Processes
+from swiftbuild.effects.statcache import StatCache
+from swiftbuild.effects.store import Store
+from swiftbuild.effects.versions import package_versions
+from swiftbuild.engine.image import Doors, Planner, Settings
+from swiftbuild.engine.run import Engine, Outcome, Step
+from swiftbuild.errors import InputError, UsageError
+from swiftbuild.limits import GIB, STORE_BYTES_DEFAULT
+from swiftbuild.model.profile import Profile
+from swiftbuild.model.recipe import Recipe, TreeSource
+from swiftbuild.stages.cargo import CargoPlace
+
+NETWORK_VARIABLES = (
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "CARGO_HTTP_CAINFO", "CARGO_HTTP_PROXY", "CARGO_NET_OFFLINE", "CARGO_NET_RETRY",
+)
+"""What children may see of the caller's environment: how to reach the network, nothing that shapes an output."""
+KEYS_VARIABLE = "SWIFTBUILD_KEYS"
+STORE_VARIABLE = "SWIFTBUILD_STORE_GIB"
+
+
+@dataclass
+class Workshop:
+    """One build tree with everything that a build needs."""
+
+    session: Session
+    report: Reporter
+    stats: StatCache
+    store: Store
+    processes: Processes
+    apt: Apt
+    network: Mapping[str, str]
+
+    def plan(self, profile: str, access: Access) -> dict[str, Action]:
+        """The actions of one profile's image."""
+        loaded = project.load_profile(self.session.root, profile)
+        where = f"{project.PROFILES}/{profile}.toml"
+        recipes = project.load_recipes(self.session.root, loaded.packages, where)
+        return self._planner(loaded, recipes, access).everything()
+
+    def package_plan(self, recipe: Recipe, wanted: set[str]) -> dict[str, Action]:
+        """The actions, of those named, that build one package."""
+        root = self.session.root
+        planner = self._planner(project.load_profile(root, project.profiles(root)[0]), (recipe,), Access({}, ()))
+        return {action.name: action for action in (*planner.programs(), *planner.packages()) if action.name in wanted}
+
+    def _planner(self, profile: Profile, recipes: tuple[Recipe, ...], access: Access) -> Planner:
+        root = self.session.root
+        every = [project.load_recipe(root, name, "packages") for name in project.recipes(root)]
+        settings = Settings(
+            repository=root,
+            profile=profile,
+            recipes=recipes,
+            programs=tuple(recipe.source for recipe in every if isinstance(recipe.source, TreeSource)),
+            lock=project.load_lock(root),
+            version=project.version(root),
+            tools=package_versions({name for tool in TOOLS for name in tool.package.split()}, self.processes),
+            root_keys=self.root_keys(),
+            access=access,
+        )
+        place = CargoPlace(root, root / "build" / "target", root / "build" / "cargo", self.network)
+        return Planner(settings, Doors(self.processes, self.apt, place), self.stats)
+
+    def root_keys(self) -> tuple[str, ...]:
+        """From the folder that SWIFTBUILD_KEYS names, else from keys/dev, made on first use."""
+        named = self.session.environment.get(KEYS_VARIABLE)
+        folder = Path(named) if named else self.session.root / "keys" / "dev"
+        return keys.root_keys(folder, make=not named)
+
+    def preview(self, actions: Mapping[str, Action], *, force: bool) -> list[Step]:
+        """What `run` would do."""
+        return self._engine(force=force).preview(actions)
+
+    def run(self, actions: Mapping[str, Action], *, force: bool, locked: bool = False) -> Outcome:
+        """Brings the actions up to date, then keeps the store within its size."""
+        outcome = self._engine(force=force).run(actions)
+        for ref, artifact in outcome.artifacts.items():
+            if ref.output == "package.json":
+                self._check_package(artifact, locked=locked)
+        self.store.trim(self._limit(), {artifact.digest for artifact in outcome.artifacts.values()})
+        return outcome
+
+    def path(self, outcome: Outcome, action: str, output: str) -> tuple[Path, Artifact]:
+        """The file of one output."""
+        artifact = outcome.artifacts[Ref(action, output)]
+        return self.store.path(artifact.digest), artifact
+
+    def _engine(self, *, force: bool) -> Engine:
+        return Engine(self.session.root, self.store, self.stats, self.report, force=force)
+
+    def _limit(self) -> int:
+        text = self.session.environment.get(STORE_VARIABLE, "")
+        if text and not text.isdigit():
+            raise UsageError(f"{STORE_VARIABLE}={text}: not a whole number of GiB")
+        return int(text) * GIB if text else STORE_BYTES_DEFAULT
+
+    def _check_package(self, artifact: Artifact, *, locked: bool) -> None:
+        import json
+
+        fetched = json.loads(self.store.path(artifact.digest).read_bytes())
+        if fetched["locked"]:
+            return
+        text = f"{fetched['name']}: the archive no longer has the locked version; {fetched['version']}"
+        if locked:
+            raise InputError(f"{text} is the newest, and --locked refuses it",
+                             hint="swiftbuild package update moves the lock")
+        self.report.warning(f"{text} was taken; 'swiftbuild package update' moves the lock to it")
+
+
+@contextlib.contextmanager
+def workshop(session: Session) -> Iterator[Workshop]:
+    """Opens the build tree for one command; one command at a time."""
+    build = session.root / "build"
+    report = reporter(session.verbosity)
+    processes = Processes(report)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with exclusive(build / "lock", report):
+            stats = StatCache(build / "stat-cache.json")
+            network = {name: session.environment[name] for name in NETWORK_VARIABLES if name in session.environment}
+            store = Store(build / "store", stats)
+            apt = Apt(build / "apt", processes, network)
+            try:
+                yield Workshop(session, report, stats, store, processes, apt, network)
+            finally:
+                stats.save()
+    except KeyboardInterrupt:
+        processes.stop()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        report.close()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

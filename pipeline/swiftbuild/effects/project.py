@@ -1,0 +1,72 @@
+"""The project's own files: version, profiles, recipes, lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from swiftbuild.core.version import parse_version
+from swiftbuild.effects.files import read_toml
+from swiftbuild.errors import InputError, UsageError
+from swiftbuild.model.profile import Profile
+from swiftbuild.model.recipe import PackageLock, Recipe
+from swiftbuild.model.written import parse
+
+PROFILES = "pipeline/profiles"
+PACKAGES = "packages"
+LOCK = "packages/lock.toml"
+
+
+def version(root: Path) -> str:
+    """The one place that names the version."""
+    text = (root / "VERSION").read_text()
+    parse_version(text)
+    return text.strip()
+
+
+def profiles(root: Path) -> list[str]:
+    """The names of all profiles."""
+    return sorted(path.stem for path in (root / PROFILES).glob("*.toml"))
+
+
+def load_profile(root: Path, name: str) -> Profile:
+    """One profile, checked."""
+    if name not in profiles(root):
+        raise UsageError(f"no profile {name!r}; there are: {', '.join(profiles(root))}",
+                         hint=f"a profile is a file {PROFILES}/NAME.toml")
+    where = f"{PROFILES}/{name}.toml"
+    profile = parse(Profile, read_toml(root / where, where), where)
+    if profile.name != name:
+        raise InputError(f"{where}: name: '{profile.name}', expected '{name}' as the file is called")
+    return profile
+
+
+def recipes(root: Path) -> list[str]:
+    """The names of all packages with a recipe."""
+    return sorted(path.parent.name for path in (root / PACKAGES).glob("*/recipe.toml"))
+
+
+def load_recipe(root: Path, name: str, wanted_by: str) -> Recipe:
+    """One recipe, checked."""
+    if name not in recipes(root):
+        raise InputError(f"{wanted_by}: unknown package '{name}'; there are: {', '.join(recipes(root)) or 'none'}",
+                         hint=f"a package is a file {PACKAGES}/NAME/recipe.toml")
+    where = f"{PACKAGES}/{name}/recipe.toml"
+    recipe = parse(Recipe, read_toml(root / where, where), where)
+    if recipe.name != name:
+        raise InputError(f"{where}: name: '{recipe.name}', expected '{name}' as its folder is called")
+    return recipe
+
+
+def load_recipes(root: Path, names: Iterable[str], wanted_by: str) -> tuple[Recipe, ...]:
+    """Several recipes; a name that stands twice is a mistake."""
+    listed = list(names)
+    if twice := sorted({name for name in listed if listed.count(name) > 1}):
+        raise InputError(f"{wanted_by}: packages: '{twice[0]}' stands there twice")
+    return tuple(load_recipe(root, name, wanted_by) for name in listed)
+
+
+def load_lock(root: Path) -> PackageLock:
+    """The lock of Debian packages; an absent file is an empty lock."""
+    path = root / LOCK
+    return parse(PackageLock, read_toml(path, LOCK), LOCK) if path.exists() else PackageLock()

@@ -1,0 +1,262 @@
+"""The pipeline as one list of actions: from source, recipes, profile and lock to a disk image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from swiftbuild.core import accounts, tree
+from swiftbuild.core.plan import Action, Ref, order
+from swiftbuild.core.version import file_time
+from swiftbuild.effects.code import digest_of
+from swiftbuild.effects.process import Runner
+from swiftbuild.effects.statcache import StatCache
+from swiftbuild.engine.run import Work
+from swiftbuild.errors import InputError
+from swiftbuild.model.profile import Profile
+from swiftbuild.model.recipe import DebianSource, PackageLock, Recipe, TreeSource
+from swiftbuild.model.tree import Content, Node
+from swiftbuild.stages import cargo, debian, disk, kernel, root, slot
+from swiftbuild.stages.cargo import CargoBuild, CargoPlace
+
+KERNEL = CargoBuild(
+    crates=("swift-kernel",), binaries=("swift-kernel",), target="aarch64-unknown-none-softfloat",
+    build_std="core,alloc,compiler_builtins", std_features="compiler-builtins-mem",
+    rustflags=("-Clinker=ld.lld-19", "-Cforce-frame-pointers=yes"),
+)
+LOADER = CargoBuild(
+    crates=("swift-loader",), binaries=("swift-loader",), target="aarch64-unknown-uefi", suffix=".efi",
+    build_std="core,alloc,compiler_builtins", std_features="compiler-builtins-mem",
+    rustflags=("-Clinker=lld-link-19",),
+)
+USERLAND = CargoBuild(
+    crates=(), binaries=(), target="aarch64-unknown-linux-gnu", build_std="std,panic_abort", std_features="",
+    rustflags=("-Clinker=aarch64-linux-gnu-gcc", "-Ctarget-feature=+crt-static"),
+)
+RUST_TOOLS = ("rustc-web", "cargo-web", "rust-web-src")
+WORKSPACE_FILES = ("Cargo.toml", "Cargo.lock")
+ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
+"""The loader's build reads the root public keys from it: hexadecimal, with commas between."""
+COMPRESS = ("/usr/bin/zstd", "-q", "-10", "--single-thread", "--force")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what an image holds."""
+
+    repository: Path
+    profile: Profile
+    recipes: tuple[Recipe, ...]
+    """Of the profile's packages."""
+    programs: tuple[TreeSource, ...]
+    """Sources of every recipe of the tree: programs are built together, for all profiles."""
+    lock: PackageLock
+    version: str
+    tools: Mapping[str, str]
+    """Debian package → version."""
+    root_keys: tuple[str, ...]
+    access: accounts.Access = field(default_factory=lambda: accounts.Access({}, ()))
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The outside: children, the Debian archive, the place where cargo works."""
+
+    runner: Runner
+    archive: debian.Archive
+    cargo: CargoPlace
+
+
+class Planner:
+    """Makes the actions; the way of data reads from top to bottom."""
+
+    def __init__(self, settings: Settings, doors: Doors, stats: StatCache) -> None:
+        self.s = settings
+        self.doors = doors
+        self._stats = stats
+        self.name = settings.profile.name
+        self.time = file_time(settings.version)
+        self.logins = accounts.built_in(settings.profile, settings.access)
+
+    def _facts(self, stage: str, tools: Iterable[str] = (), **more: object) -> dict[str, str]:
+        package = self.s.repository / "pipeline" / "swiftbuild"
+        return {
+            "code": digest_of(package, f"stages.{stage}", self._stats),
+            **{f"tool {tool}": self.s.tools.get(tool, "not a package of this machine") for tool in tools},
+            **{label: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+               for label, value in more.items()},
+        }
+
+    def everything(self) -> dict[str, Action]:
+        """Every action up to the disk image of the profile."""
+        return order([*self.programs(), *self.packages(), *self.image()])
+
+    # programs of this tree
+
+    def programs(self) -> list[Action]:
+        """Kernel, its other forms, loader, userland."""
+        label = {"SWIFT_BUILD": f"rustc-{self.s.tools.get('rustc-web', 'unknown').partition('+')[0]}"}
+        kernel_build = replace(KERNEL, environment=label)
+        loader_build = replace(LOADER, environment={**label, ROOT_KEYS_VARIABLE: ",".join(self.s.root_keys)})
+        userland_build = replace(
+            USERLAND,
+            crates=tuple(sorted({source.crate for source in self.s.programs if source.crate})),
+            binaries=tuple(sorted({name for source in self.s.programs for name in source.binaries})),
+        )
+        actions = [
+            self._cargo("kernel", "compile the kernel", kernel_build, ("lld-19",)),
+            Action(
+                "kernel-forms", "check the kernel, make its flat Image and symbols", self._kernel_forms,
+                ("Image", "symbols"), {"kernel": Ref("kernel", "swift-kernel")}, self._facts("kernel", ["llvm-19"]),
+            ),
+            self._cargo("loader", "compile the UEFI loader", loader_build, ("lld-19",)),
+        ]
+        if userland_build.binaries:
+            linker = ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
+            actions.append(self._cargo("userland", "compile the userland", userland_build, linker))
+        return actions
+
+    def _cargo(self, name: str, summary: str, build: CargoBuild, tools: Sequence[str]) -> Action:
+        def run(work: Work) -> Iterable[str]:
+            return cargo.cargo_build(build, self.doors.cargo, self.doors.runner, work.folder)
+
+        facts = {**self._facts("cargo", (*RUST_TOOLS, *tools)), **build.facts()}
+        return Action(name, summary, run, build.binaries, facts=facts, files=WORKSPACE_FILES)
+
+    def _kernel_forms(self, work: Work) -> Iterable[str]:
+        kernel.derive_forms(work.inputs["kernel"], self.doors.runner, work.out("Image"), work.out("symbols"))
+        return ()
+
+    # packages
+
+    def packages(self) -> list[Action]:
+        """One fetch for each Debian package of the profile."""
+        names = sorted({r.source.package for r in self.s.recipes if isinstance(r.source, DebianSource)})
+        return [self._fetch(name) for name in names]
+
+    def _fetch(self, name: str) -> Action:
+        locked = self.s.lock.debian.get(name)
+        if locked is None:
+            raise InputError(f"packages/lock.toml: no Debian package '{name}'",
+                             hint=f"swiftbuild package update {name} writes the lock")
+
+        def run(work: Work) -> Iterable[str]:
+            fetched = debian.fetch(name, locked, self.doors.archive, work.folder / "fetch", work.out("package.deb"))
+            work.out("package.json").write_bytes(fetched.to_json())
+            return ()
+
+        return Action(f"debian/{name}", f"fetch {name} from Debian", run, ("package.deb", "package.json"),
+                      facts=self._facts("debian", lock=locked.model_dump()))
+
+    # the image
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The manifest of the root tree."""
+        generated = {**accounts.account_files(), **accounts.identity_files(self.s.profile, self.s.version, self.logins)}
+        nodes = [*tree.SKELETON, *(tree.text_node(path, text) for path, text in generated.items())]
+        nodes.append(Node("/etc/shadow", "file", 0o600, content=Content("shadow"), origin=tree.GENERATED))
+        if self.s.access.ssh_keys:
+            nodes.append(tree.text_node("/root/.ssh/authorized_keys", "\n".join(self.s.access.ssh_keys) + "\n", 0o600))
+        return tree.assemble([*nodes, *(node for recipe in self.s.recipes for node in tree.recipe_nodes(recipe))])
+
+    def image(self) -> list[Action]:
+        """Root, verity, slot, disk, and its compressed form where a rescue system will write it."""
+        erofs = Ref(f"root/{self.name}", "root.erofs")
+        verity = {"section": Ref(f"verity/{self.name}", "verity"), "root": Ref(f"verity/{self.name}", "root")}
+        kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref("loader", "swift-loader")
+        slot_image = Ref(f"slot/{self.name}", "slot.img")
+        profile = self.s.profile
+        about = {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
+        actions = [
+            self._root(),
+            Action(f"verity/{self.name}", "hash the base", self._verity, ("verity", "root"), {"erofs": erofs},
+                   self._facts("slot", profile=profile.name)),
+            Action(
+                f"slot/{self.name}", "assemble the slot image", self._slot, ("slot.img", "slot.json"),
+                {"kernel": kernel_elf, "symbols": Ref("kernel-forms", "symbols"), "loader": loader, "erofs": erofs,
+                 **verity},
+                self._facts("slot", **about, dev=profile.dev, size=profile.disk.base_mib),
+            ),
+            Action(
+                f"disk/{self.name}", "assemble the disk image", self._disk, ("disk.img", "disk.json"),
+                {"slot": slot_image, "loader": loader},
+                self._facts("disk", **about, sizes=profile.disk.model_dump(), time=self.time),
+            ),
+        ]
+        if profile.rescue_device:
+            actions.append(Action(
+                f"compressed/{self.name}", "compress the disk image", self._compress, ("disk.img.zst",),
+                {"disk": Ref(f"disk/{self.name}", "disk.img")},
+                {"tool zstd": self.s.tools.get("zstd", ""), "command": " ".join(COMPRESS)},
+            ))
+        return actions
+
+    def _root(self) -> Action:
+        nodes = self.nodes()
+        contents = [node.content for node in nodes if node.content is not None]
+        needs = {f"binary {c.name}": Ref("userland", c.name) for c in contents if c.kind == "binary"}
+        needs |= {f"package {c.package}": Ref(f"debian/{c.package}", "package.deb")
+                  for c in contents if c.kind == "debian"}
+        files = tuple(sorted({c.name for c in contents if c.kind == "beside"}))
+        for name in files:
+            if not (self.s.repository / name).is_file():
+                raise InputError(f"{'/'.join(name.split('/')[:2])}/recipe.toml: there is no file {name}",
+                                 hint="'from' names a binary of the source, or a file beside the recipe")
+        listing = [{**asdict(node), "content": node.content and _told(node.content)} for node in nodes]
+
+        def run(work: Work) -> Iterable[str]:
+            given = root.RootInput(
+                profile=self.name, nodes=nodes, repository=self.s.repository, file_time=self.time,
+                binaries={label.removeprefix("binary "): p for label, p in work.inputs.items() if "binary " in label},
+                packages={label.removeprefix("package "): p for label, p in work.inputs.items() if "package " in label},
+                passwords=self.logins, hashes=self.s.access.hashes,
+            )
+            root.build_root(given, self.doors.runner, work.folder, work.out("root.erofs"), work.out("root.json"))
+            shutil.rmtree(work.folder / "tree")
+            return ()
+
+        facts = self._facts("root", ["erofs-utils", "fakeroot"], nodes=_digest(listing), time=self.time,
+                            profile=self.name, passwords=self.logins, hashes=dict(self.s.access.hashes))
+        return Action(f"root/{self.name}", "make the EROFS root", run, ("root.erofs", "root.json"), needs, facts, files)
+
+    def _verity(self, work: Work) -> Iterable[str]:
+        erofs = work.inputs["erofs"]
+        slot.build_verity(self.name, erofs, erofs.name, work.out("verity"), work.out("root"))
+        return ()
+
+    def _slot(self, work: Work) -> Iterable[str]:
+        profile = self.s.profile
+        given = slot.SlotInput(
+            profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, dev=profile.dev,
+            slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"], symbols=work.inputs["symbols"],
+            loader=work.inputs["loader"], erofs=work.inputs["erofs"],
+        )
+        slot.build_slot(given, work.inputs["section"], work.inputs["root"], work.out("slot.img"), work.out("slot.json"))
+        return ()
+
+    def _disk(self, work: Work) -> Iterable[str]:
+        profile = self.s.profile
+        given = disk.DiskInput(
+            profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, sizes=profile.disk,
+            file_time=self.time, slot_image=work.inputs["slot"], loader=work.inputs["loader"],
+        )
+        disk.build_disk(given, work.out("disk.img"), work.out("disk.json"))
+        return ()
+
+    def _compress(self, work: Work) -> Iterable[str]:
+        self.doors.runner.run([*COMPRESS, str(work.inputs["disk"]), "-o", str(work.out("disk.img.zst"))])
+        return ()
+
+
+def _told(content: Content) -> dict[str, str]:
+    """A content as a part of a key: generated text by its digest."""
+    return {"kind": content.kind, "name": content.name, "package": content.package,
+            "data": hashlib.sha256(content.data).hexdigest()}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
