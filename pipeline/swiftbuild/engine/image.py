@@ -34,9 +34,17 @@ LOADER = CargoBuild(
     rustflags=("-Clinker=lld-link-19",),
 )
 USERLAND = CargoBuild(
-    crates=(), binaries=(), target="aarch64-unknown-linux-gnu", build_std="std,panic_abort", std_features="",
-    rustflags=("-Clinker=aarch64-linux-gnu-gcc", "-Ctarget-feature=+crt-static"),
+    crates=(), binaries=(), target="aarch64-unknown-linux-gnu",
+    build_std="core,alloc,compiler_builtins", std_features="compiler-builtins-mem",
+    rustflags=(
+        "--cfg=swift_os", "-Clinker=ld.lld-19", "-Clinker-flavor=ld.lld", "-Crelocation-model=static", "-Cpanic=abort",
+        "-Cforce-unwind-tables=no", "-Clink-arg=-zmax-page-size=4096", "-Clink-arg=-zseparate-code",
+        "-Clink-arg=-znoexecstack", "-Clink-arg=-znorelro", "-Clink-arg=--gc-sections", "-Clink-arg=--build-id=none",
+    ),
+    environment={"CARGO_PROFILE_RELEASE_OPT_LEVEL": "s", "CARGO_PROFILE_RELEASE_DEBUG": "false",
+                 "CARGO_PROFILE_RELEASE_STRIP": "symbols"},
 )
+"""As userland/README.md says."""
 RUST_TOOLS = ("rustc-web", "cargo-web", "rust-web-src")
 WORKSPACE_FILES = ("Cargo.toml", "Cargo.lock")
 ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
@@ -116,8 +124,7 @@ class Planner:
             self._cargo("loader", "compile the UEFI loader", loader_build, ("lld-19",)),
         ]
         if userland_build.binaries:
-            linker = ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
-            actions.append(self._cargo("userland", "compile the userland", userland_build, linker))
+            actions.append(self._cargo("userland", "compile the userland", userland_build, ("lld-19",)))
         return actions
 
     def _cargo(self, name: str, summary: str, build: CargoBuild, tools: Sequence[str]) -> Action:
