@@ -1,0 +1,190 @@
+//! Names, cached as a tree.
+//!
+//! A dentry is one name of one inode in its directory. Directories of a cacheable file system keep the dentries that were looked up, until they are
+//! removed or the volume goes; others (`/proc`) make a new dentry for each lookup. Invariants: a child in `children` has this
+//! directory as its parent and the name it is kept under; a dead directory has no children and gets no new ones.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use linux::Errno;
+use sync::Rank;
+
+use crate::world::{Mutex, MutexGuard, Spin, mutex};
+use crate::{Inode, NAME_MAX, World};
+
+/// One name in the tree.
+pub struct Dentry<W: World> {
+    inode: Arc<dyn Inode<W>>,
+    place: Spin<W, Place<W>>,
+    children: Spin<W, BTreeMap<Box<[u8]>, Arc<Dentry<W>>>>,
+    changing: Mutex<W, ()>,
+    dead: AtomicBool,
+    /// Mounts that hang here, in any mount tree: most walks need not look.
+    pub(crate) mounts: AtomicU32,
+}
+
+struct Place<W: World> {
+    parent: Option<Arc<Dentry<W>>>,
+    name: Box<[u8]>,
+}
+
+/// The right to change a directory's names.
+pub type Changing<'a, W> = MutexGuard<'a, W, ()>;
+
+impl<W: World> Dentry<W> {
+    /// The root of a volume, or (with a name) an object that is in no directory, such as a pipe.
+    #[must_use]
+    pub fn root(inode: Arc<dyn Inode<W>>, name: &[u8]) -> Arc<Self> {
+        Self::new(inode, None, name)
+    }
+
+    fn new(inode: Arc<dyn Inode<W>>, parent: Option<Arc<Self>>, name: &[u8]) -> Arc<Self> {
+        Arc::new(Self {
+            inode,
+            place: Spin::<W, _>::new(Rank::FILE, Place { parent, name: name.into() }),
+            children: Spin::<W, _>::new(Rank::TREE, BTreeMap::new()),
+            changing: mutex::<W, _>(()),
+            dead: AtomicBool::new(false),
+            mounts: AtomicU32::new(0),
+        })
+    }
+
+    /// What it names.
+    #[must_use]
+    pub fn inode(&self) -> &Arc<dyn Inode<W>> {
+        &self.inode
+    }
+
+    /// The directory it is in; `None` for a root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Arc<Self>> {
+        self.place.lock().parent.clone()
+    }
+
+    /// Its name now.
+    #[must_use]
+    pub fn name(&self) -> Box<[u8]> {
+        self.place.lock().name.clone()
+    }
+
+    /// Removed: no name leads to it any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// The caller's alone to change until it drops the guard.
+    pub fn lock(&self) -> Changing<'_, W> {
+        self.changing.lock()
+    }
+
+    /// Whether this is `other` or below it.
+    #[must_use]
+    pub fn is_within(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let mut here = self.clone();
+        loop {
+            if Arc::ptr_eq(&here, other) {
+                return true;
+            }
+            let Some(parent) = here.parent() else { return false };
+            here = parent;
+        }
+    }
+
+    /// Finds a name in this directory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENAMETOOLONG`, what the file system says.
+    pub fn child(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Self>, Errno> {
+        if let Some(child) = self.cached(name) {
+            return Ok(child);
+        }
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        if !self.inode.is_cacheable() {
+            let inode = self.inode.lookup(name)?;
+            return Ok(Self::new(inode, Some(self.clone()), name));
+        }
+        let changing = self.lock();
+        self.child_locked(&changing, name)
+    }
+
+    /// As [`Dentry::child`], by one who changes this directory.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn child_locked(self: &Arc<Self>, _changing: &Changing<'_, W>, name: &[u8]) -> Result<Arc<Self>, Errno> {
+        if let Some(child) = self.cached(name) {
+            return Ok(child);
+        }
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let inode = self.inode.lookup(name)?;
+        if self.inode.is_cacheable() {
+            Ok(self.keep(name, inode))
+        } else {
+            Ok(Self::new(inode, Some(self.clone()), name))
+        }
+    }
+
+    fn cached(&self, name: &[u8]) -> Option<Arc<Self>> {
+        self.children.lock().get(name).cloned()
+    }
+
+    /// Adds a child that the file system has just got.
+    pub(crate) fn keep(self: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode<W>>) -> Arc<Self> {
+        let child = Self::new(inode, Some(self.clone()), name);
+        self.children.lock().insert(name.into(), child.clone());
+        child
+    }
+
+    /// Forgets a child that the file system has just lost.
+    pub(crate) fn forget(&self, child: &Self) {
+        let gone = self.children.lock().remove(&child.name());
+        child.dead.store(true, Ordering::Release);
+        drop(gone);
+    }
+
+    /// Moves a child to another directory and name, in place of what is there.
+    pub(crate) fn take_over(self: &Arc<Self>, from: &Self, child: &Arc<Self>, name: &[u8]) {
+        let old_name = child.name();
+        // First the new name, then not the old one: a walk meanwhile finds it under at least one.
+        let replaced = self.children.lock().insert(name.into(), child.clone());
+        if let Some(replaced) = replaced.filter(|replaced| !Arc::ptr_eq(replaced, child)) {
+            replaced.dead.store(true, Ordering::Release);
+        }
+        child.settle(self, name);
+        let gone = from.children.lock().remove(&old_name);
+        drop(gone);
+    }
+
+    /// Lets two children change places.
+    pub(crate) fn swap(self: &Arc<Self>, child: &Arc<Self>, other_directory: &Arc<Self>, other: &Arc<Self>) {
+        let (name, other_name) = (child.name(), other.name());
+        self.children.lock().insert(name.clone(), other.clone());
+        other_directory.children.lock().insert(other_name.clone(), child.clone());
+        child.settle(other_directory, &other_name);
+        other.settle(self, &name);
+    }
+
+    fn settle(&self, parent: &Arc<Self>, name: &[u8]) {
+        let old =
+            core::mem::replace(&mut *self.place.lock(), Place { parent: Some(parent.clone()), name: name.into() });
+        // The old parent may have no other share: it must not go while the lock is held.
+        drop(old);
+    }
+
+    /// Forgets all names below: the volume goes, and parents and children must not keep each other.
+    pub(crate) fn prune(&self) {
+        let mut left: Vec<Arc<Self>> = core::mem::take(&mut *self.children.lock()).into_values().collect();
+        while let Some(dentry) = left.pop() {
+            left.extend(core::mem::take(&mut *dentry.children.lock()).into_values());
+        }
+    }
+}

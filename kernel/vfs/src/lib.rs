@@ -1,0 +1,63 @@
+//! The file system: names, directories, mounts, open files, and the two file systems that hold real files (tmpfs and the EROFS base).
+//!
+//! Everything here runs in the kernel and in host tests alike; what differs is behind [`World`] (locks, pages, clock, devices).
+//!
+//! - `world`    what the machine gives
+//! - `io`       where bytes go to and come from, without a copy in between
+//! - `access`   who asks, and whether he may
+//! - `inode`    a file, directory, link or device: [`Inode`]
+//! - `file`     what an open one can do ([`File`]), and the object behind a handle ([`OpenFile`])
+//! - `dentry`   names, cached as a tree: [`Dentry`]
+//! - `mount`    volumes hung into the tree, and places in it: [`Mount`], [`Path`]
+//! - `walk`     from a path's bytes to a place
+//! - `open`, `create`, `remove`, `rename`, `attributes`   the operations, with Linux 6.1's order of errors
+//! - `tmpfs`, `base`   the file systems
+//! - `ring`     the bytes in a pipe
+//!
+//! Locks. A directory's sleeping lock is held while it is changed; two are taken ancestor first, under the volume's rename lock.
+//! Spinlocks are leaves and are not held while user memory is touched.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+extern crate alloc;
+
+pub mod access;
+pub mod attributes;
+pub mod base;
+pub mod create;
+pub mod dentry;
+pub mod file;
+pub mod inode;
+pub mod io;
+pub mod mount;
+pub mod open;
+pub mod remove;
+pub mod rename;
+pub mod ring;
+pub mod tmpfs;
+pub mod walk;
+pub mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::{Credentials, Permission};
+pub use dentry::Dentry;
+pub use file::{File, OpenFile, Watch};
+pub use inode::{Change, Entries, Inode, Kind, Link, Metadata, New};
+pub use io::{Sink, Slice, SliceMut, Source};
+pub use mount::{Mount, Path, Volume};
+pub use walk::{At, PathContext};
+pub use world::{Page, World};
+
+/// Longest file name.
+pub const NAME_MAX: usize = 255;
+/// Longest path, with its final NUL.
+pub const PATH_MAX: usize = 4096;
+/// Symbolic links followed in one walk.
+pub const LINKS_MAX: u32 = 40;
+/// Bytes of a page.
+pub const PAGE_SIZE: usize = 4096;
