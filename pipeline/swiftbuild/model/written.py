@@ -19,7 +19,7 @@ Name = Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9.+-]*\Z", max_length=64)]
 """Of a package, profile or user: lower case, digits, dot, plus, minus."""
 AbsolutePath = Annotated[str, Field(pattern=r"\A(?:/(?!\.{1,2}(?:/|\Z))[^/\0]+)+\Z", max_length=1024)]
 """A path inside the image: absolute, without `.`, `..` or empty parts."""
-Mode = Annotated[str, Field(pattern=r"\A0[0-7]{3,4}\Z")]
+Mode = Annotated[str, Field(pattern=r"\A0?[0-7]{3,4}\Z")]
 """Permission bits in octal, as text: "0755"."""
 Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\Z")]
 

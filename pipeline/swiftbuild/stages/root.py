@@ -18,7 +18,9 @@ from swiftbuild.core.tree import manifest
 from swiftbuild.digest import derive_uuid
 from swiftbuild.effects.archive import read_members
 from swiftbuild.effects.process import Runner
+from swiftbuild.errors import DamageError
 from swiftbuild.model.tree import Content, Node
+from swiftbuild.wire import elf
 
 MKFS = "/usr/bin/mkfs.erofs"
 OPENSSL = "/usr/bin/openssl"
@@ -74,7 +76,18 @@ def _contents(given: RootInput, runner: Runner, work: Path) -> dict[str, bytes]:
             return given.binaries[content.name].read_bytes()
         return content.data if content.kind == "text" else (given.repository / content.name).read_bytes()
 
-    return {path: load(content) for path, content in files}
+    loaded = {path: load(content) for path, content in files}
+    for path, data in loaded.items():
+        if data.startswith(b"\x7fELF"):
+            _check_program(path, data)
+    return loaded
+
+
+def _check_program(path: str, data: bytes) -> None:
+    """A program is for AArch64, whole, and never writable and executable at once."""
+    for segment in elf.read(data, path).writable_and_executable():
+        raise DamageError(f"{path}: segment at {segment.virtual:#x} is writable and executable",
+                          hint="link it without --omagic, and with -z separate-code")
 
 
 def _crypt(passwords: Mapping[str, tuple[str, str]], runner: Runner) -> dict[str, str]:

@@ -1,0 +1,198 @@
+"""The cache: change one thing at a time, and exactly the right actions run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from swiftbuild.effects.statcache import StatCache
+from swiftbuild.effects.store import Store
+
+from tests.fakes import Mill, mill, write_lock
+
+PROGRAMS = {"kernel", "loader", "userland"}
+DISK = {"disk/test"}
+SLOT = {"slot/test", *DISK}
+ROOT = {"root/test", "verity/test", *SLOT}
+KERNEL = {"kernel", "kernel-forms", *SLOT}
+
+
+def append(name: str, text: str) -> Callable[[Mill], None]:
+    """A change of one file."""
+
+    def change(m: Mill) -> None:
+        with (m.root / name).open("a") as file:
+            file.write(text)
+
+    return change
+
+
+def replace(name: str, old: str, new: str) -> Callable[[Mill], None]:
+    def change(m: Mill) -> None:
+        path = m.root / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def tool(name: str) -> Callable[[Mill], None]:
+    def change(m: Mill) -> None:
+        m.tools = {**m.tools, name: "2"}
+
+    return change
+
+
+def touch(m: Mill) -> None:
+    (m.root / "kernel/kernel/src/main.rs").touch()
+
+
+def new_keys(m: Mill) -> None:
+    m.keys = ("bb" * 32,)
+
+
+def new_lock(m: Mill) -> None:
+    write_lock(m.root, "1.1-1", *m.archive.add("1.1-1", "hello again"))
+
+
+def relocked(m: Mill) -> None:
+    """Another version with the same files."""
+    write_lock(m.root, "1.1-1", *m.archive.add("1.1-1", "hello"))
+
+
+def umask(_: Mill) -> None:
+    os.umask(0o077)
+
+
+CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
+    ("nothing", lambda _: None, set()),
+    ("a file's time", touch, set()),
+    ("kernel source", append("kernel/kernel/src/main.rs", "fn more() {}\n"), KERNEL),
+    ("kernel comment", append("kernel/kernel/src/main.rs", "// a word\n"), {"kernel"}),
+    ("linker script", append("kernel/kernel/kernel.ld", "ENTRY(start)\n"), KERNEL),
+    ("a crate's manifest", append("kernel/kernel/Cargo.toml", "# a word\n"), KERNEL),
+    ("a build script appears", append("kernel/kernel/build.rs", "fn main() {}\n"), KERNEL),
+    ("a crate that two share", append("kernel/shared/src/main.rs", "fn more() {}\n"), KERNEL | {"loader"}),
+    ("loader source", append("kernel/loader/src/main.rs", "fn more() {}\n"), {"loader", *SLOT}),
+    ("userland source", append("userland/init/src/main.rs", "fn more() {}\n"), {"userland", *ROOT}),
+    ("Cargo.lock", append("Cargo.lock", "# a word\n"), PROGRAMS),
+    ("a file beside a recipe", append("packages/base/motd", "more\n"), ROOT),
+    ("a file's mode in a recipe", replace("packages/base/recipe.toml", 'mode = "0755"', 'mode = "0555"'), ROOT),
+    ("a recipe's words", replace("packages/base/recipe.toml", "the base", "a base"), set()),
+    ("profile: hostname", replace("pipeline/profiles/test.toml", "tester", "other"), ROOT),
+    ("profile: data size", replace("pipeline/profiles/test.toml", "data_mib = 64", "data_mib = 65"), DISK),
+    ("profile: slot size", replace("pipeline/profiles/test.toml", "data_mib = 64", "base_mib = 129"), SLOT),
+    ("profile: dev", replace("pipeline/profiles/test.toml", "dev = true", "dev = false"), ROOT),
+    ("profile: the machine to boot", replace("pipeline/profiles/test.toml", "cpus = 1", "cpus = 2"), set()),
+    ("lock: another version", new_lock, {"debian/hello", *ROOT}),
+    ("lock: another version, same files", relocked, {"debian/hello", "root/test"}),
+    ("compiler", tool("rustc-web"), PROGRAMS),
+    ("linker", tool("lld-19"), PROGRAMS),
+    ("mkfs.erofs", tool("erofs-utils"), {"root/test"}),
+    ("key folder", new_keys, {"loader", *SLOT}),
+    ("version", replace("VERSION", "0.1.0", "0.1.1"), ROOT),
+    ("code of a stage", append("pipeline/swiftbuild/stages/disk.py", "# a word\n"), {"disk/test"}),
+    ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"), {"verity/test", "slot/test"}),
+    ("code of the command line", append("pipeline/swiftbuild/cli/app.py", "# a word\n"), set()),
+    ("umask", umask, set()),
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Mill:
+    """A repository that was built once."""
+    m = mill(tmp_path_factory.mktemp("cache"))
+    assert set(m.build().ran) == {"kernel", "kernel-forms", "loader", "userland", "debian/hello", *ROOT}
+    return m
+
+
+@pytest.fixture
+def restored(built: Mill, tmp_path: Path) -> Iterator[Mill]:
+    """The same; its sources are put back behind the test, and then nothing may be left to do."""
+    saved = tmp_path / "saved"
+    shutil.copytree(built.root, saved, ignore=shutil.ignore_patterns("build"))
+    mask = os.umask(0o022)
+    os.umask(mask)
+    yield Mill(built.root, built.archive)
+    os.umask(mask)
+    for place in built.root.iterdir():
+        if place.name != "build":
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+    shutil.copytree(saved, built.root, dirs_exist_ok=True)
+    assert Mill(built.root, built.archive).build().ran == ()
+
+
+@pytest.mark.parametrize(("change", "expected"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
+def test_exactly_the_right_actions_run(restored: Mill, change: Callable[[Mill], None], expected: set[str]) -> None:
+    change(restored)
+    stale = restored.preview()
+    outcome = restored.build()
+    assert set(outcome.ran) == expected
+    assert expected <= stale, "a dry run never leaves out an action that runs"
+    assert (stale == set()) == (expected == set())
+    assert restored.build().ran == (), "the second build has nothing to do"
+
+
+@pytest.mark.parametrize("name", ["slot/test/slot.img", "userland/init", "root/test/root.erofs", "disk/test/disk.img"])
+@pytest.mark.parametrize("damage", ["deleted", "altered", "truncated"])
+def test_a_damaged_output_is_made_again(built: Mill, name: str, damage: str) -> None:
+    place = built.object(built.build(), name)
+    good = place.stat()
+    if damage != "deleted":
+        place.chmod(0o600)
+        with place.open("r+b") as file:
+            if damage == "truncated":
+                file.truncate(good.st_size - 1)
+            else:
+                byte = file.read(1)
+                file.seek(0)
+                file.write(bytes([byte[0] ^ 1]))
+        os.utime(place, ns=(good.st_atime_ns, good.st_mtime_ns))  # its time does not tell
+    else:
+        place.unlink()
+    assert built.build().ran == (name.rpartition("/")[0],)
+    assert built.object(built.build(), name) == place
+
+
+def test_force_runs_everything_and_makes_the_same(built: Mill) -> None:
+    before = built.build()
+    after = built.build(force=True)
+    assert len(after.ran) == len(before.steps)
+    assert after.artifacts == before.artifacts
+
+
+def test_an_input_edited_while_it_is_read_is_not_trusted(built: Mill) -> None:
+    source = built.root / "packages/base/motd"
+    text = source.read_text()
+    run = built.runner.run
+
+    def meddle(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path = Path("/")) -> str:
+        if "fakeroot" in argv[0]:
+            source.write_text(text + "edited\n")
+        return run(argv, env=env, cwd=cwd)
+
+    source.write_text(text + "first\n")
+    built.runner.run = meddle  # type: ignore[method-assign]
+    built.build()
+    built.runner.run = run  # type: ignore[method-assign]
+    source.write_text(text + "first\n")
+    assert "root/test" in built.build().ran
+    source.write_text(text)
+    assert built.build().ran == ()
+
+
+def test_the_store_keeps_within_its_size(tmp_path: Path) -> None:
+    stats = StatCache(tmp_path / "stats")
+    store = Store(tmp_path / "store", stats)
+    artifacts = []
+    for index in range(4):
+        file = tmp_path / "file"
+        file.write_bytes(bytes([index]) * 8192)
+        artifacts.append(store.put(file))
+        os.utime(store.path(artifacts[-1].digest), ns=(index, index))
+    kept = artifacts[0].digest
+    assert store.trim(16384, {kept}) == 16384
+    assert [store.holds(artifact) for artifact in artifacts] == [True, False, False, True]
