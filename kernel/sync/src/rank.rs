@@ -31,6 +31,8 @@ impl Rank {
     pub const RANDOM: Rank = Rank(34);
     /// A wait queue.
     pub const WAIT_QUEUE: Rank = Rank(36);
+    /// The stacks that no thread uses.
+    pub const STACKS: Rank = Rank(37);
     /// A CPU's timers.
     pub const TIMERS: Rank = Rank(38);
     /// A CPU's run queue.

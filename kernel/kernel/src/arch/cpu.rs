@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::sysreg;
+use crate::sched;
 
 /// The most CPUs that can come online.
 pub const CPUS_MAX: usize = 64;
@@ -24,6 +25,21 @@ pub struct Cpu {
     pub ticks: AtomicU64,
     /// Set by any CPU: choose again which thread to run, at the next chance.
     pub need_resched: AtomicBool,
+    /// Counter ticks spent in each [`Mode`].
+    pub spent: [AtomicU64; 3],
+    /// The counter when the last of them was charged.
+    charged_at: AtomicU64,
+}
+
+/// What a CPU's time goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A user program.
+    User = 0,
+    /// The kernel.
+    System = 1,
+    /// Nothing.
+    Idle = 2,
 }
 
 static CPUS: [Cpu; CPUS_MAX] = {
@@ -48,7 +64,32 @@ impl Cpu {
             current: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             need_resched: AtomicBool::new(false),
+            spent: [const { AtomicU64::new(0) }; 3],
+            charged_at: AtomicU64::new(0),
         }
+    }
+
+    /// Somebody asked for another choice of thread.
+    pub fn need_resched(&self) -> bool {
+        self.need_resched.load(Ordering::Relaxed)
+    }
+
+    /// Asks for another choice of thread.
+    pub fn set_need_resched(&self) {
+        self.need_resched.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Charges the time since the last charge to this CPU and its thread.
+pub fn account(mode: Mode) {
+    let cpu = this();
+    let now = sysreg::read!(CNTVCT_EL0);
+    let ticks = now.wrapping_sub(cpu.charged_at.load(Ordering::Relaxed));
+    cpu.charged_at.store(now, Ordering::Relaxed);
+    let spent = &cpu.spent[mode as usize];
+    spent.store(spent.load(Ordering::Relaxed) + ticks, Ordering::Relaxed);
+    if mode != Mode::Idle {
+        sched::current().charge(mode, ticks);
     }
 }
 
@@ -71,6 +112,7 @@ pub fn all() -> &'static [Cpu] {
 pub fn init(index: usize) {
     let cpu = &CPUS[index];
     cpu.mpidr.store(mpidr(), Ordering::Relaxed);
+    cpu.charged_at.store(sysreg::read!(CNTVCT_EL0), Ordering::Relaxed);
     // SAFETY: TPIDR_EL1 is only read by `this`.
     unsafe { sysreg::write!(TPIDR_EL1, core::ptr::from_ref(cpu)) };
 }
@@ -108,6 +150,14 @@ pub fn restore_interrupts(mask: u64) {
 pub fn unmask_interrupts() {
     // SAFETY: whoever calls this is ready for them; vectors are in place since `init`.
     unsafe { core::arch::asm!("msr daifclr, #2", options(nostack)) };
+}
+
+/// Takes the interrupts that are pending, and masks them again.
+pub fn take_interrupts() {
+    unmask_interrupts();
+    // SAFETY: a barrier: pending interrupts are taken before it completes.
+    unsafe { core::arch::asm!("isb", options(nostack)) };
+    mask_interrupts();
 }
 
 /// Sleeps until an interrupt is pending, masked or not.

@@ -161,7 +161,8 @@ unsafe extern "C" {
     static rodata_end: u8;
     static kernel_end: u8;
     static identity_tables: u8;
-    static zero_page: u8;
+    #[link_name = "zero_page"]
+    static zero_page_start: u8;
     static table_pool: u8;
 }
 
@@ -204,7 +205,7 @@ extern "C" fn early_tables(physical_base: u64) -> Roots {
     .map(|symbol| symbol as u64);
     // SAFETY: these pages of the image are for this; nothing uses them yet, and with the MMU off addresses are physical.
     unsafe {
-        clear(&raw const zero_page as u64);
+        clear(&raw const zero_page_start as u64);
         let [id0, id1, id2] = [0, 1, 2].map(|page| clear(identity + page * PAGE_SIZE));
         id0.add(Level(0).index(physical_base)).write_volatile(Descriptor::table(id1 as u64).0);
         id1.add(Level(1).index(physical_base)).write_volatile(Descriptor::table(id2 as u64).0);
@@ -254,4 +255,10 @@ pub fn pool_tables_used() -> u64 {
 pub fn pool_table(index: u64) -> Option<u64> {
     let offset = &raw const table_pool as u64 - KERNEL_BASE + index * PAGE_SIZE;
     (index < TABLE_POOL_PAGES).then(|| kmap::physical_base() + offset)
+}
+
+/// Physical address of a page of zeros that stays one.
+#[must_use]
+pub fn zero_page() -> u64 {
+    kmap::physical_base() + (&raw const zero_page_start as u64 - KERNEL_BASE)
 }

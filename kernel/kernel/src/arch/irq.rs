@@ -10,7 +10,7 @@ use crate::sync::{Once, Rank, SpinLock};
 
 /// Software interrupts, sent from CPU to CPU.
 pub mod sgi {
-    /// Look at `need_resched`.
+    /// Choose again which thread to run, and when the timer is next due.
     pub const RESCHEDULE: u32 = 0;
     /// Stop for good: somebody panicked.
     pub const STOP: u32 = 15;

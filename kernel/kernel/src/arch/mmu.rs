@@ -53,3 +53,30 @@ pub fn publish() {
     // SAFETY: barriers only.
     unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack)) };
 }
+
+/// Makes every CPU forget the translation of one page of the kernel, whose entry has just been made invalid. The invalidation is repeated: on some
+/// cores the first may complete before earlier accesses through the old entry have (CVE-2025-10263).
+pub fn invalidate_kernel(address: u64) {
+    let operand = address >> 12 & 0xfff_ffff_ffff;
+    // SAFETY: the entry is invalid already, so only what nobody may use any more is forgotten.
+    unsafe {
+        core::arch::asm!(
+            "dsb ishst", "tlbi vaale1is, {0}", "dsb ish", "tlbi vaale1is, {0}", "dsb ish", "isb",
+            in(reg) operand, options(nostack)
+        );
+    }
+}
+
+/// Leaves user addresses without translation: the page of zeros is a table of invalid entries.
+pub fn deactivate_user() {
+    set_user_root(super::entry::zero_page(), 0);
+}
+
+/// Makes `root` translate user addresses, with this address space identifier.
+pub fn set_user_root(root: u64, asid: u16) {
+    // SAFETY: a root of user tables (or the page of zeros), which nothing in the kernel's half depends on.
+    unsafe {
+        sysreg::write!(TTBR0_EL1, root | u64::from(asid) << 48);
+        core::arch::asm!("isb", options(nostack));
+    }
+}

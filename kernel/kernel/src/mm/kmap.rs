@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use paging::walk::{self, Tables};
 use paging::{Access, Attributes, Descriptor, Level, Memory, PAGE_SIZE};
 
-use super::frames;
 use super::layout::{DIRECT_BASE, KERNEL_BASE, VMAP_BASE, VMAP_END};
+use super::{PageRef, frames};
 use crate::arch::{entry, mmu};
 use crate::sync::{Rank, SpinLock};
 
@@ -133,4 +133,28 @@ pub fn map_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
     let address = map_window(physical, length, Window::ReadOnly)?;
     // SAFETY: a mapping of this length that is never unmapped, read-only here and written by nobody: the firmware is gone.
     Some(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
+}
+
+/// Maps a page of the allocator for the kernel to read and write, where nothing is mapped; the mapping takes the share. False: no memory for tables.
+pub fn map_page(address: u64, page: PageRef) -> bool {
+    let _guard = VMAP.lock_irq();
+    let Ok(slot) = walk::slot(&mut KernelTables, mmu::kernel_root(), address, Level::PAGE) else {
+        return false;
+    };
+    let (physical, counted) = page.into_entry();
+    let attributes = Attributes { memory: Memory::Normal, access: Access::KernelWrite, counted };
+    KernelTables.write(slot.table, slot.index, Descriptor::leaf(Level::PAGE, physical, attributes));
+    mmu::publish();
+    true
+}
+
+/// Takes back what [`map_page`] mapped in `start..end`.
+pub fn unmap_pages(start: u64, end: u64) {
+    let _guard = VMAP.lock_irq();
+    let mut each = |tables: &mut KernelTables, address, slot: walk::Slot, leaf: Descriptor| {
+        tables.write(slot.table, slot.index, Descriptor::INVALID);
+        mmu::invalidate_kernel(address);
+        drop(PageRef::from_entry(leaf.address(), leaf.is_counted()));
+    };
+    walk::for_each_leaf(&mut KernelTables, mmu::kernel_root(), start, end, &mut each);
 }

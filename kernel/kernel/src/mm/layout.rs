@@ -8,6 +8,10 @@ pub const KERNEL_BASE: u64 = 0xffff_8000_0000_0000;
 pub const VMAP_BASE: u64 = 0xffff_9000_0000_0000;
 /// Where the vmap area ends.
 pub const VMAP_END: u64 = 0xffff_9080_0000_0000;
+/// Kernel stacks.
+pub const STACK_BASE: u64 = 0xffff_9080_0000_0000;
+/// Where they end.
+pub const STACK_END: u64 = 0xffff_9081_0000_0000;
 /// Page metadata, one page of it per 2 MiB of RAM in use.
 pub const META_BASE: u64 = 0xffff_a000_0000_0000;
 /// Section records of the page allocator.

@@ -5,14 +5,18 @@ pub mod heap;
 pub mod kmap;
 pub mod layout;
 mod page;
+mod space;
+pub mod stack;
 
 use bootinfo::{Region, RegionKind};
 use paging::PAGE_SIZE;
 
+use crate::arch::trap::{Access, FaultKind};
 use crate::boot;
 use crate::event;
 
 pub use page::PageRef;
+pub use space::AddressSpace;
 
 /// Maps RAM in the direct map and hands it to the page allocator.
 ///
@@ -59,4 +63,18 @@ fn add_without(start: u64, end: u64, kept: &[(u64, u64)]) {
     if after < end {
         add_without(after, end, kept);
     }
+}
+
+/// How an attempt to resolve a fault ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultOutcome {
+    /// The access will now succeed.
+    Resolved,
+    /// It never will.
+    Failed(FaultKind),
+}
+
+/// A fault at a user address, of the current thread or of the kernel on its behalf.
+pub fn user_fault(_address: u64, _access: Access) -> FaultOutcome {
+    FaultOutcome::Failed(FaultKind::NotMapped)
 }
