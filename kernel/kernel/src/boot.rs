@@ -3,11 +3,11 @@
 use bootinfo::{BootInfo, MemoryMap, Region, RegionKind};
 use release::{Header, SectionKind};
 
-use crate::arch::{cpu, entry};
+use crate::arch::{cpu, entry, smp};
 use crate::drivers::console;
 use crate::mm::kmap::{self, Window};
 use crate::sync::Once;
-use crate::{drivers, event, mm, platform};
+use crate::{drivers, event, mm, platform, process, sched};
 
 /// Where the early console is until the firmware's tables have been read: QEMU's virt board.
 const EARLY_UART: u64 = 0x0900_0000;
@@ -38,8 +38,18 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
     let mut storage = [Region::default(); REGIONS_MAX];
     let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
     mm::init(regions);
+    smp::start_this_cpu();
     drivers::init_interrupts();
-    cpu::halt()
+    smp::register_interrupts();
+    smp::announce();
+    sched::spawn_kernel("boot", bring_up);
+    sched::become_idle()
+}
+
+/// The rest of the boot, in a thread, with this CPU running threads and taking interrupts.
+fn bring_up() {
+    smp::start_others();
+    process::start_init();
 }
 
 /// Entered by the Linux boot protocol: fill the block that our loader would have made.

@@ -77,7 +77,22 @@ loader_entry:
     ldr     x8, ={main}
     br      x8
 
-// In: x0, x1 = TTBR0, TTBR1. Uses x8, x9.
+// From PSCI CPU_ON: x0 = physical address of an smp::Start.
+.global secondary_entry
+secondary_entry:
+    mov     x20, x0
+    bl      to_el1
+    ldp     x0, x1, [x20]
+    ldp     x21, x22, [x20, #16]
+    bl      enable_mmu
+    mov     sp, x21
+    mov     x29, #0
+    mov     x30, #0
+    mov     x0, x22
+    ldr     x8, ={secondary_main}
+    br      x8
+
+// In: x0, x1 = TTBR0, TTBR1. Uses x8 to x10.
 enable_mmu:
     ldr     x8, ={mair}
     msr     mair_el1, x8
@@ -149,6 +164,7 @@ to_el1:
 "#,
     early_tables = sym early_tables,
     main = sym crate::boot::main,
+    secondary_main = sym super::smp::secondary_main,
     mair = const MAIR,
     tcr = const TCR,
     sctlr_on = const SCTLR_ON,
@@ -156,7 +172,7 @@ to_el1:
 );
 
 unsafe extern "C" {
-    static kernel_start: u8;
+    fn secondary_entry();
     static text_end: u8;
     static rodata_end: u8;
     static kernel_end: u8;
@@ -261,4 +277,16 @@ pub fn pool_table(index: u64) -> Option<u64> {
 #[must_use]
 pub fn zero_page() -> u64 {
     kmap::physical_base() + (&raw const zero_page_start as u64 - KERNEL_BASE)
+}
+
+/// Physical address of the roots of the identity map.
+#[must_use]
+pub fn identity_root() -> u64 {
+    kmap::physical_base() + (&raw const identity_tables as u64 - KERNEL_BASE)
+}
+
+/// Physical address at which PSCI starts another CPU.
+#[must_use]
+pub fn secondary_entry_physical() -> u64 {
+    kmap::physical_base() + (secondary_entry as *const () as u64 - KERNEL_BASE)
 }

@@ -3,12 +3,13 @@
 pub mod backtrace;
 pub mod cpu;
 pub mod entry;
-pub mod gicv3;
 pub mod fp;
+pub mod gicv3;
 pub mod idreg;
 pub mod irq;
 pub mod mmu;
 pub mod psci;
+pub mod smp;
 pub mod sysreg;
 pub mod thread;
 pub mod timer;

@@ -32,6 +32,13 @@ pub struct Timer {
     key: Key,
 }
 
+impl Timer {
+    /// Lets it happen, with nobody to take it back.
+    pub fn detach(self) {
+        core::mem::forget(self);
+    }
+}
+
 impl fmt::Debug for Timer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Timer(cpu {}, {})", self.cpu, self.key.0)
