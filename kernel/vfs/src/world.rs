@@ -13,11 +13,14 @@ pub trait World: Debug + Sized + Send + Sync + 'static {
     /// Whose spinlocks these are.
     type Cpu: sync::Cpu + Debug + 'static;
     /// Where those sleep who wait for a [`sync::Mutex`].
-    type Sleepers: sync::Sleep + Default + Send + Sync + 'static;
+    type Sleepers: sync::Sleep + Send + Sync + 'static;
     /// A page of memory.
     type Page: Page;
     /// Where threads wait for a file to become ready.
     type WaitQueue: Send + Sync + 'static;
+
+    /// A place to sleep, empty.
+    fn sleepers() -> Self::Sleepers;
 
     /// Wall-clock time.
     fn now() -> Timespec;
@@ -52,5 +55,5 @@ pub type MutexGuard<'a, W, T> = sync::MutexGuard<'a, T, <W as World>::Sleepers>;
 
 /// A free sleeping lock.
 pub fn mutex<W: World, T>(value: T) -> Mutex<W, T> {
-    sync::Mutex::with_sleepers(value, W::Sleepers::default())
+    sync::Mutex::with_sleepers(value, W::sleepers())
 }

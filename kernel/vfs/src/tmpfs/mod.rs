@@ -234,7 +234,7 @@ impl<W: World> Node<W> {
                 break;
             }
         }
-        if offset > file.size.load(Ordering::Relaxed) {
+        if offset > start.max(file.size.load(Ordering::Relaxed)) {
             file.size.store(offset, Ordering::Release);
         } else {
             // A page made for bytes that then could not be read must not stay behind the end.
