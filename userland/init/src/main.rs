@@ -1,12 +1,173 @@
-//! pid 1.
+//! pid 1: starts the declared services in order, reaps every child, restarts what ends, stops all on request.
+//!
+//! Signals: USR1 halts, USR2 powers off, TERM and INT reboot (what `halt`, `poweroff` and `reboot` send). All of them
+//! and CHLD stay blocked and are taken one by one, so no handler interrupts anything.
+//! As an ordinary process it supervises the same way, and ends instead of stopping the machine.
 #![cfg_attr(swift_os, no_std, no_main)]
 
+extern crate alloc;
+
+mod spawn;
+mod stop;
+
+use alloc::{format, string::String, vec::Vec};
 use core::ffi::CStr;
+use init::service::{self, Service};
+use init::supervisor::{Supervisor, failure};
+use rt::event::Event;
+use rt::process::runtime::{KernelSigSet, Signal};
+use rt::rustix::process::{Pid, WaitOptions, getpid, kill_process_group, wait};
 
 rt::entry!(run);
 
+const SERVICES: &str = "/etc/services.d";
+const HELP: &str = "usage: init [--services DIR]
+Starts and watches the services declared in DIR (/etc/services.d) as DIR/NAME.service.
+SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT reboot; other than as process 1, each only ends init.
+";
+
 fn run(arguments: &[&'static CStr]) -> i32 {
-    rt::event::Event::new("init.hello").with("arguments", arguments.len()).send();
-    rt::out!("init: hello\n");
-    0
+    let words: Vec<&[u8]> = arguments.iter().skip(1).map(|a| a.to_bytes()).collect();
+    let folder = match words[..] {
+        [] => SERVICES,
+        [b"--services", folder] => match core::str::from_utf8(folder) {
+            Ok(folder) => folder,
+            Err(_) => return usage(),
+        },
+        [b"--help"] => {
+            rt::out!("{HELP}");
+            return 0;
+        }
+        // a kernel passes the words of its command line that it does not know on to pid 1
+        _ if is_first() => SERVICES,
+        _ => return usage(),
+    };
+    let signals = rt::process::signal_set(&[Signal::CHILD, Signal::TERM, Signal::INT, Signal::USR1, Signal::USR2]);
+    if let Err(error) = rt::process::block_signals(&signals) {
+        Event::new("init.error").with("what", "signals").with("why", rt::errno::text(error)).send();
+        return 1;
+    }
+    if is_first() {
+        set_host_name();
+    }
+    watch(folder, &signals)
+}
+
+fn usage() -> i32 {
+    rt::errln!("init: unknown arguments\n{}", HELP.trim_end());
+    2
+}
+
+fn is_first() -> bool {
+    getpid() == Pid::INIT
+}
+
+/// Runs until a signal asks for the end.
+fn watch(folder: &str, signals: &KernelSigSet) -> i32 {
+    let mut log = Vec::new();
+    let (services, broken) = load(folder, &mut log);
+    let mut supervisor = Supervisor::new(services, broken, &mut log);
+    loop {
+        start_due(&mut supervisor, &mut log);
+        supervisor.announce(&mut log);
+        send(&mut log);
+        let now = rt::clock::now_ms();
+        let wait = supervisor.next_due_ms().map(|due| due.saturating_sub(now));
+        let request = match rt::process::wait_signal(signals, wait) {
+            Some(Signal::USR1) => stop::Request::Halt,
+            Some(Signal::USR2) => stop::Request::PowerOff,
+            Some(Signal::TERM | Signal::INT) => stop::Request::Reboot,
+            _ => {
+                reap(&mut supervisor, &mut log);
+                continue;
+            }
+        };
+        let sessions: Vec<(u32, bool)> = supervisor.running().collect();
+        return stop::stop(request, &sessions, is_first(), signals);
+    }
+}
+
+/// Reads every service file. The second value is true when one of them, or the folder, cannot be used.
+fn load(folder: &str, log: &mut Vec<Event>) -> (Vec<Service>, bool) {
+    let names = match rt::fs::list(folder) {
+        Ok(names) => names,
+        Err(error) => {
+            let event = Event::new("init.error").with("what", "services").with("where", folder);
+            log.push(event.with("why", rt::errno::text(error)));
+            return (Vec::new(), true);
+        }
+    };
+    let (mut services, mut broken) = (Vec::new(), false);
+    for file in names {
+        let path = format!("{folder}/{file}");
+        match load_one(&file, &path) {
+            Ok(service) => services.push(service),
+            Err(mistake) => {
+                let event = Event::new("service.failed").with("name", file.trim_end_matches(".service"));
+                let event = event.with("what", "file").with("file", &path).with("line", mistake.line);
+                log.push(event.with("key", &mistake.key).with("why", &mistake.why));
+                broken = true;
+            }
+        }
+    }
+    (services, broken)
+}
+
+fn load_one(file: &str, path: &str) -> Result<Service, service::Mistake> {
+    let wrong = |why: String| service::Mistake { line: 0, key: String::new(), why };
+    let name = file.strip_suffix(".service").ok_or_else(|| wrong("the file's name does not end in .service".into()))?;
+    let name = service::name(name).map_err(|why| wrong(format!("the file's name {why}")))?;
+    let text = rt::fs::read_text(path, service::FILE_MAX).map_err(|error| wrong(rt::errno::text(error).into()))?;
+    Service::parse(&name, &text)
+}
+
+/// Starts all that is due now, one after the other; one that tells when it is up is waited for.
+fn start_due(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
+    while let Some((index, service)) = supervisor.next_start(rt::clock::now_ms(), log) {
+        let service = service.clone();
+        match spawn::start(&service) {
+            Ok(child) => {
+                supervisor.started(index, child.pid.as_raw_nonzero().get().cast_unsigned(), rt::clock::now_ms(), log);
+                send(log);
+                match child.wait_until_up(service.ready_timeout_ms) {
+                    Some(Ok(())) => supervisor.ready(index),
+                    Some(Err(why)) => {
+                        log.push(failure(&service.name, "ready", why));
+                        // its end is reaped like any other, and counts as a failure
+                        let _ = kill_process_group(child.pid, Signal::KILL);
+                    }
+                    None => {}
+                }
+            }
+            Err(spawn::Failure { what, error }) => {
+                supervisor.not_started(index, what, rt::errno::text(error), rt::clock::now_ms(), log);
+            }
+        }
+        send(log);
+    }
+}
+
+/// Takes every child that has ended, services and orphans alike.
+fn reap(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+        let (pid, code) = (pid.as_raw_nonzero().get().cast_unsigned(), code.unwrap_or(0).cast_unsigned());
+        supervisor.exited(pid, code, rt::clock::now_ms(), log);
+    }
+}
+
+fn send(log: &mut Vec<Event>) {
+    log.drain(..).for_each(Event::send);
+}
+
+/// The name of the machine is the first line of /etc/hostname.
+fn set_host_name() {
+    const NAME_MAX: usize = 64;
+    let text = rt::fs::read_text("/etc/hostname", NAME_MAX + 1).unwrap_or_default();
+    let name = text.trim();
+    if !name.is_empty()
+        && let Err(error) = rt::rustix::system::sethostname(name.as_bytes())
+    {
+        Event::new("init.error").with("what", "hostname").with("why", rt::errno::text(error)).send();
+    }
 }

@@ -33,10 +33,13 @@ pub fn list(path: &str) -> Result<Vec<String>> {
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
         let name = String::from_utf8_lossy(entry.file_name().to_bytes()).into_owned();
-        if name != "." && name != ".." {
-            names.push(name);
+        // in order from the start: a sorting routine alone is larger than this crate
+        if name != "."
+            && name != ".."
+            && let Err(place) = names.binary_search(&name)
+        {
+            names.insert(place, name);
         }
     }
-    names.sort();
     Ok(names)
 }

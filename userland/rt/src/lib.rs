@@ -10,6 +10,8 @@
 //! | `out` | buffered text to a descriptor; `out!`, `outln!`, `errln!` |
 //! | `fs` | whole small files, directory listings |
 //! | `process` | exec, fork, wait, environment |
+//! | `errno` | errors in words |
+//! | `notify` | tells init that a service is up |
 //! | `event` | lines to the kernel's event channel |
 //! | `clock` | monotonic milliseconds |
 #![cfg_attr(swift_os, no_std)]
@@ -18,8 +20,10 @@
 pub extern crate alloc;
 
 pub mod clock;
+pub mod errno;
 pub mod event;
 pub mod fs;
+pub mod notify;
 pub mod out;
 pub mod process;
 pub mod start;
