@@ -376,6 +376,12 @@ impl Discipline {
         self.ready - self.tail - ends.count()
     }
 
+    /// Whether a read would get something.
+    #[must_use]
+    pub const fn has_input(&self) -> bool {
+        self.ready != self.tail
+    }
+
     /// Whether `poll` reports input: a line in canonical mode, else at least MIN bytes (TIME being 0), else any.
     #[must_use]
     pub const fn readable(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Error numbers (include/uapi/asm-generic/errno*.h).
+//! Error numbers (include/uapi/asm-generic/errno*.h). Those from 512 on never reach a program: they say what is to happen with a call that
+//! a signal interrupted (include/linux/errno.h).
 
 macro_rules! errors {
     ($($number:literal $name:ident $text:literal,)*) => {
@@ -154,9 +155,18 @@ errors! {
     131 ENOTRECOVERABLE "State not recoverable",
     132 ERFKILL "Operation not possible due to RF-kill",
     133 EHWPOISON "Memory page has hardware error",
+    512 ERESTARTSYS "Inside the kernel: repeat the call, or EINTR after a handler without SA_RESTART",
+    514 ERESTARTNOHAND "Inside the kernel: repeat the call, or EINTR after any handler",
+    516 ERESTART_RESTARTBLOCK "Inside the kernel: go on with the call where it was, or EINTR after any handler",
 }
 
 impl Errno {
+    /// Whether the call was interrupted by a signal, and what becomes of it depends on whether a handler runs.
+    #[must_use]
+    pub const fn is_restart(self) -> bool {
+        self as u16 >= Self::ERESTARTSYS as u16
+    }
+
     /// The value in x0 after a failed call: -errno.
     #[must_use]
     pub const fn to_return(self) -> u64 {
