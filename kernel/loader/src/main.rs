@@ -1,0 +1,148 @@
+#![no_main]
+#![no_std]
+//! swift-loader: the UEFI application that boots swift-os.
+//!
+//! What it decides is in the pure crates (`bootplan`, `bootctl`, `release`, `elfload`, `gpt`); here is only what needs the
+//! firmware: the console, memory, disks and files, the machine's tables, and the jump. In order:
+//!
+//! 1. find the disk that this program was loaded from, its partitions and its boot-control block (`disk`)
+//! 2. choose, load and check an image; spend a try if it is on trial (`bootplan::choose`)
+//! 3. collect what the kernel is told (`facts`), leave the boot services, clean caches, switch the MMU off, jump (`handoff`)
+//!
+//! A failure is one line on the console. When nothing can be booted, the reasons stay on the screen until a key or five minutes.
+
+extern crate alloc;
+
+mod console;
+mod disk;
+mod facts;
+mod handoff;
+mod memory;
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use alloc::string::String;
+
+use bootplan::image::{self, Conditions, Image, LoadError};
+use bootplan::{Attempt, Boot, Machine, Refused, Source};
+use uefi::boot::{EventType, TimerTrigger, Tpl};
+use uefi::{Status, boot, entry, runtime, system};
+
+use console::{event, ticks};
+use disk::Medium;
+use memory::{Firmware, Pages};
+
+/// The profile this loader was built for; without one it boots any.
+const PROFILE: Option<&str> = option_env!("SWIFT_PROFILE");
+/// How long the reasons stay on the screen before the machine starts anew.
+const REASONS_SHOWN: Duration = Duration::from_secs(300);
+
+#[entry]
+fn main() -> Status {
+    let started = ticks();
+    event!("loader.start", version = env!("CARGO_PKG_VERSION"));
+    let mut medium = Medium::open();
+    let disk = medium.state();
+    let mut loader = Loader { medium, sha256: sha256::best() };
+    match bootplan::choose(&mut loader, disk) {
+        Ok(boot) => start(loader.medium, boot, started),
+        Err(refused) => give_up(&refused),
+    }
+}
+
+struct Loader {
+    medium: Medium,
+    sha256: sha256::Digest,
+}
+
+impl Machine for Loader {
+    type Buffer = Pages;
+
+    fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<Pages>, LoadError> {
+        let conditions = Conditions { profile: PROFILE, floor, release, sha256: self.sha256 };
+        match source {
+            Source::Slot(slot) => image::load(&mut self.medium.slot(slot)?, &mut Firmware, &conditions),
+            Source::Esp => image::load(&mut self.medium.base_img()?, &mut Firmware, &conditions),
+        }
+    }
+
+    fn write(&mut self, write: &bootctl::Write) -> Result<(), String> {
+        self.medium.write_bootctl(write)
+    }
+
+    fn report(&mut self, attempt: &Attempt) {
+        event!("loader.error", what = attempt.what, where = attempt.source.name(), why = attempt.why);
+    }
+}
+
+fn start(medium: Medium, boot: Boot<Pages>, started: u64) -> Status {
+    let digest = boot.image.release_digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    event!(
+        "loader.slot",
+        slot = boot.source.name(),
+        version = boot.image.header.version.as_str(),
+        digest = format_args!("{digest:016x}")
+    );
+    let kernel = &boot.image.kernel;
+    event!(
+        "loader.kernel",
+        entry = format_args!("{:#x}", kernel.plan.entry),
+        phys = format_args!("{:#x}", kernel.memory.address()),
+        size = format_args!("{:#x}", kernel.length())
+    );
+    let disk_guid = medium.disk_guid();
+    // Closes what is open on the disk before the firmware goes.
+    drop(medium);
+    match handoff::Handoff::prepare(boot, disk_guid, started) {
+        Ok(handoff) => {
+            event!("loader.exit", kernel_entry = format_args!("{:#x}", handoff.entry()));
+            handoff.jump()
+        }
+        Err(why) => {
+            event!("loader.error", what = "handoff", where = "memory", why = why);
+            wait_then_restart()
+        }
+    }
+}
+
+/// Nothing can be booted: says so in words, and why, and lets a person read it.
+fn give_up(refused: &Refused) -> Status {
+    event!("loader.error", what = "boot", where = "disk", why = "no image can be booted");
+    uefi::println!("\nswift-os cannot start: no image on this disk can be booted.");
+    for attempt in &refused.0 {
+        match attempt.source {
+            Source::Slot(slot) => uefi::println!("  slot {}: {}", slot.name(), attempt.why),
+            Source::Esp => uefi::println!("  base.img on the EFI system partition: {}", attempt.why),
+        }
+    }
+    uefi::println!("Write a swift-os image to this disk, or put one as base.img on its EFI system partition.");
+    wait_then_restart()
+}
+
+fn wait_then_restart() -> Status {
+    uefi::println!("Any key returns to the firmware; without one the machine restarts in 5 minutes.");
+    // The firmware's own watchdog would cut the wait short on some machines.
+    let _ = boot::set_watchdog_timer(0, 0x1_0000, None);
+    let key = system::with_stdin(|input| input.wait_for_key_event());
+    // SAFETY: no notification function is given, so none can run at a wrong time or outlive its data.
+    let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) };
+    if let (Ok(key), Ok(timer)) = (key, timer)
+        && boot::set_timer(&timer, TimerTrigger::Relative(REASONS_SHOWN)).is_ok()
+        && boot::wait_for_event(&[key, timer]).is_ok_and(|index| index == 0)
+    {
+        return Status::LOAD_ERROR;
+    }
+    runtime::reset(runtime::ResetType::COLD, Status::LOAD_ERROR, None)
+}
+
+/// A fault of the loader itself.
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    if !handoff::LEFT.load(Ordering::Relaxed) {
+        let line = info.location().map_or(0, core::panic::Location::line);
+        event!("loader.error", what = "loader", where = line, why = info.message());
+        boot::stall(REASONS_SHOWN);
+    }
+    runtime::reset(runtime::ResetType::COLD, Status::ABORTED, None)
+}
