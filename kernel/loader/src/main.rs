@@ -17,6 +17,7 @@ mod console;
 mod disk;
 mod facts;
 mod handoff;
+mod keys;
 mod memory;
 
 use core::sync::atomic::Ordering;
@@ -41,7 +42,7 @@ const REASONS_SHOWN: Duration = Duration::from_secs(300);
 #[entry]
 fn main() -> Status {
     let started = ticks();
-    event!("loader.start", version = env!("CARGO_PKG_VERSION"));
+    event!("loader.start", version = env!("CARGO_PKG_VERSION"), root_keys = keys::count());
     let mut medium = Medium::open();
     let disk = medium.state();
     let mut loader = Loader { medium, sha256: sha256::best() };
@@ -108,7 +109,6 @@ fn start(medium: Medium, boot: Boot<Pages>, started: u64) -> Status {
 
 /// Nothing can be booted: says so in words, and why, and lets a person read it.
 fn give_up(refused: &Refused) -> Status {
-    event!("loader.error", what = "boot", where = "disk", why = "no image can be booted");
     uefi::println!("\nswift-os cannot start: no image on this disk can be booted.");
     for attempt in &refused.0 {
         match attempt.source {
@@ -117,6 +117,8 @@ fn give_up(refused: &Refused) -> Status {
         }
     }
     uefi::println!("Write a swift-os image to this disk, or put one as base.img on its EFI system partition.");
+    // The last line of this boot, whatever else was tried.
+    event!("loader.error", what = "boot", where = "disk", why = "no image can be booted");
     wait_then_restart()
 }
 
