@@ -49,6 +49,7 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
 /// The rest of the boot, in a thread, with this CPU running threads and taking interrupts.
 fn bring_up() {
     smp::start_others();
+    drivers::init();
     process::start_init();
 }
 

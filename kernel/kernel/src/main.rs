@@ -12,6 +12,7 @@ mod mm;
 mod panic;
 mod platform;
 mod process;
+mod random;
 mod sched;
 mod sync;
 mod syscall;

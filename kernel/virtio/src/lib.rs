@@ -156,7 +156,7 @@ pub trait Transport {
 ///
 /// # Errors
 /// The device does not reset, is legacy on a modern transport, or refuses the features; it is then marked failed.
-pub fn negotiate(transport: &impl Transport, wanted: u64) -> Result<u64, Error> {
+pub fn negotiate<T: Transport + ?Sized>(transport: &T, wanted: u64) -> Result<u64, Error> {
     transport.set_status(0);
     let mut reads = 0;
     while transport.status() != 0 {
@@ -192,7 +192,7 @@ pub fn negotiate(transport: &impl Transport, wanted: u64) -> Result<u64, Error> 
 }
 
 /// 3.1.1, the last step: the queues are set up, the device may run.
-pub fn start(transport: &impl Transport) {
+pub fn start<T: Transport + ?Sized>(transport: &T) {
     transport.set_status(transport.status() | status::DRIVER_OK);
 }
 

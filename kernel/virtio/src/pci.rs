@@ -134,16 +134,20 @@ pub struct Pci<R> {
 }
 
 impl<R: Registers> Pci<R> {
-    /// A device of this type, with windows for its pieces; `window` is called once for each.
-    pub fn new(device_type: u32, capabilities: &Capabilities, mut window: impl FnMut(Piece) -> R) -> Self {
-        Self {
+    /// A device of this type, with windows for its pieces; `window` is called once for each. `None` where it gave none.
+    pub fn new(
+        device_type: u32,
+        capabilities: &Capabilities,
+        mut window: impl FnMut(Piece) -> Option<R>,
+    ) -> Option<Self> {
+        Some(Self {
             device_type,
-            common: window(capabilities.common),
-            notify: window(capabilities.notify),
+            common: window(capabilities.common)?,
+            notify: window(capabilities.notify)?,
             notify_length: capabilities.notify.length,
             notify_multiplier: capabilities.notify_multiplier,
-            isr: window(capabilities.isr),
-        }
+            isr: window(capabilities.isr)?,
+        })
     }
 
     fn write64(&self, offset: usize, value: u64) {

@@ -129,8 +129,8 @@ const ADDRESSES: QueueAddresses =
     QueueAddresses { descriptors: 0x12_0000_1000, available: 0x12_0000_1080, used: 0x12_0000_10a0 };
 
 fn device(notify_off: u16, enabled: u16) -> Pci<Window> {
-    let window = |_| Window { notify_off, enabled, writes: RefCell::default() };
-    Pci::new(4, &capabilities(&qemu()).unwrap(), window)
+    let window = |_| Some(Window { notify_off, enabled, writes: RefCell::default() });
+    Pci::new(4, &capabilities(&qemu()).unwrap(), window).unwrap()
 }
 
 #[test]

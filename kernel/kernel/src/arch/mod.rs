@@ -9,6 +9,7 @@ pub mod idreg;
 pub mod irq;
 pub mod mmu;
 pub mod psci;
+pub mod rndr;
 pub mod smp;
 pub mod sysreg;
 pub mod thread;

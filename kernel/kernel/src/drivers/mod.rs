@@ -1,15 +1,19 @@
 //! Devices.
 
 pub mod console;
+mod dma;
 pub mod gic;
 mod gic2;
 mod gic3;
 pub mod mmio;
+mod pci;
+mod rng;
+mod virtio;
 
 use platform::GicVersion;
 
 use crate::arch::irq;
-use crate::{event, platform as machine};
+use crate::{event, platform as machine, random};
 
 /// The console and the interrupt controller that the firmware describes, the latter on this CPU too. Needs the heap.
 pub fn init_interrupts() {
@@ -21,4 +25,13 @@ pub fn init_interrupts() {
     irq::init_cpu();
     let version = platform.gic.as_ref().map(|gic| gic.version);
     event!("irq.ready", gic = if version == Some(GicVersion::V2) { 2 } else { 3 });
+}
+
+/// Every device, and the entropy that they and the firmware have. Needs the heap, and runs once.
+pub fn init() {
+    random::add_early_sources();
+    virtio::probe_mmio();
+    pci::enumerate(virtio::probe_pci);
+    rng::collect();
+    random::finish_sources();
 }
