@@ -7,7 +7,7 @@ use crate::arch::{cpu, entry, smp};
 use crate::drivers::console;
 use crate::mm::kmap::{self, Window};
 use crate::sync::Once;
-use crate::{drivers, event, mm, platform, process, sched};
+use crate::{drivers, event, mm, panic, platform, process, sched};
 
 /// Where the early console is until the firmware's tables have been read: QEMU's virt board.
 const EARLY_UART: u64 = 0x0900_0000;
@@ -38,12 +38,24 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
     let mut storage = [Region::default(); REGIONS_MAX];
     let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
     mm::init(regions);
+    prepare_panic();
     smp::start_this_cpu();
     drivers::init_interrupts();
     smp::register_interrupts();
     smp::announce();
     sched::spawn_kernel("boot", bring_up);
     sched::become_idle()
+}
+
+/// What a panic wants to know while everything still works: names of functions, and what the command line says.
+fn prepare_panic() {
+    let info = info();
+    if info.symbols_length > 0 {
+        kmap::map_bytes(info.symbols_start, info.symbols_length).map_or((), panic::set_symbols);
+    }
+    let given = kmap::map_bytes(info.command_line, info.command_line_length).filter(|line| !line.is_empty());
+    let command_line = given.and_then(|line| core::str::from_utf8(line).ok());
+    panic::set_policy(command_line.unwrap_or(&platform::get().bootargs));
 }
 
 /// The rest of the boot, in a thread, with this CPU running threads and taking interrupts.

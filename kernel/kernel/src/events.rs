@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::timer;
 use crate::drivers::console;
+use crate::panic;
 use crate::sync::{Rank, SpinLock};
 
 /// Writes one event.
@@ -28,23 +29,36 @@ impl Display for Hex {
     }
 }
 
-const LINE_LENGTH_MAX: usize = 512;
+/// Bytes of an event's fields, and of its whole line.
+const FIELDS_LENGTH_MAX: usize = 512;
+const LINE_LENGTH_MAX: usize = FIELDS_LENGTH_MAX + 128;
+/// Room that a quoted value leaves for its last escape and its end.
+const QUOTE_ROOM: usize = 8;
 
-struct Line {
-    bytes: [u8; LINE_LENGTH_MAX],
+struct Line<const N: usize> {
+    bytes: [u8; N],
     length: usize,
 }
 
-impl Line {
+impl<const N: usize> Line<N> {
     const fn new() -> Self {
-        Self { bytes: [0; LINE_LENGTH_MAX], length: 0 }
+        Self { bytes: [0; N], length: 0 }
+    }
+
+    const fn room(&self) -> usize {
+        N - 1 - self.length
+    }
+
+    /// What has been written: ASCII, as a cut never falls into a character of it.
+    fn text(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
     }
 }
 
-impl Write for Line {
+impl<const N: usize> Write for Line<N> {
     /// What is too long is cut.
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = (LINE_LENGTH_MAX - 1 - self.length).min(text.len());
+        let room = self.room().min(text.len());
         self.bytes[self.length..self.length + room].copy_from_slice(&text.as_bytes()[..room]);
         self.length += room;
         Ok(())
@@ -56,8 +70,8 @@ fn is_bare(byte: u8) -> bool {
 }
 
 /// A value as the format wants it: bare, or quoted and escaped.
-fn write_value(line: &mut Line, value: &dyn Display) {
-    let mut text = Line::new();
+fn write_value(line: &mut Line<FIELDS_LENGTH_MAX>, value: &dyn Display) {
+    let mut text = Line::<FIELDS_LENGTH_MAX>::new();
     let _ = write!(text, "{value}");
     let bytes = &text.bytes[..text.length];
     if !bytes.is_empty() && bytes.iter().all(|byte| is_bare(*byte)) {
@@ -66,6 +80,9 @@ fn write_value(line: &mut Line, value: &dyn Display) {
     }
     let _ = line.write_str("\"");
     for byte in bytes {
+        if line.room() < QUOTE_ROOM {
+            break;
+        }
         let _ = match byte {
             b'"' => line.write_str("\\\""),
             b'\\' => line.write_str("\\\\"),
@@ -127,18 +144,10 @@ pub fn text() -> Vec<u8> {
     text
 }
 
-/// Hands the last `count` events to `show`, a piece at a time. For a panic: gives up where another CPU holds the ring.
-pub fn last(count: usize, mut show: impl FnMut(&[u8])) {
-    let Some(ring) = (0..1000).find_map(|_| RING.try_lock_irq()) else {
-        return;
-    };
-    let lines = ring.lines(count);
-    let (start, end) = (lines.start % RING_LENGTH, lines.end % RING_LENGTH);
-    if start < end {
-        show(&ring.bytes[start..end]);
-    } else if !lines.is_empty() {
-        show(&ring.bytes[start..]);
-        show(&ring.bytes[..end]);
+/// Hands the bytes of the last `count` events to `show`. For a panic: gives up where another CPU holds the ring.
+pub fn last(count: usize, mut show: impl FnMut(u8)) {
+    if let Some(ring) = (0..1000).find_map(|_| RING.try_lock_irq()) {
+        ring.lines(count).for_each(|at| show(ring.bytes[at % RING_LENGTH]));
     }
 }
 
@@ -150,14 +159,12 @@ fn is_loud(name: &str) -> bool {
 
 /// Writes one event; use [`event!`].
 pub fn emit(name: &str, fields: &[(&str, &dyn Display)]) {
-    let micros = timer::now().as_micros();
-    let mut line = Line::new();
-    let _ = write!(line, "[evt] {name} t={}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    let mut text = Line::new();
     for (key, value) in fields {
-        let _ = write!(line, " {key}=");
-        write_value(&mut line, *value);
+        let _ = write!(text, " {key}=");
+        write_value(&mut text, *value);
     }
-    publish(name, line);
+    publish(name, text.text());
 }
 
 /// Writes the event of a program: `NAME KEY=VALUE …`, its time added here. False, and nothing written, where the text is
@@ -165,33 +172,34 @@ pub fn emit(name: &str, fields: &[(&str, &dyn Display)]) {
 #[must_use]
 pub fn emit_text(text: &str) -> bool {
     let text = text.trim_ascii();
-    let (name, fields) = text.split_once(' ').unwrap_or((text, ""));
+    let (name, fields) = text.split_at(text.find(' ').unwrap_or(text.len()));
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_name) || !fields.bytes().all(is_printable) {
-        return false;
+    let is_event = !name.is_empty() && name.bytes().all(is_name) && fields.bytes().all(is_printable);
+    if is_event {
+        publish(name, fields);
     }
-    let micros = timer::now().as_micros();
-    let mut line = Line::new();
-    let _ = write!(
-        line,
-        "[evt] {name} t={}.{:06}{}{fields}",
-        micros / 1_000_000,
-        micros % 1_000_000,
-        if fields.is_empty() { "" } else { " " }
-    );
-    publish(name, line);
-    true
+    is_event
 }
 
-fn publish(name: &str, mut line: Line) {
+/// Puts an event into the ring and on the console. The time is taken with the ring locked, so it never falls from one line
+/// to the next.
+fn publish(name: &str, fields: &str) {
+    let ring = if panic::is_dying() { (0..1000).find_map(|_| RING.try_lock_irq()) } else { Some(RING.lock_irq()) };
+    let micros = timer::now().as_micros();
+    let mut line = Line::<LINE_LENGTH_MAX>::new();
+    let _ = write!(line, "[evt] {name} t={}.{:06}{fields}", micros / 1_000_000, micros % 1_000_000);
     line.bytes[line.length] = b'\n';
     let bytes = &line.bytes[..=line.length];
-    RING.lock_irq().push(bytes);
-    if !HUSHED.load(Ordering::Relaxed) || is_loud(name) {
+    if panic::is_dying() {
+        console::write_dying(bytes);
+    } else if !HUSHED.load(Ordering::Relaxed) || is_loud(name) {
         console::write(bytes);
     }
     if name == "login.ok" {
         HUSHED.store(true, Ordering::Relaxed);
+    }
+    if let Some(mut ring) = ring {
+        ring.push(bytes);
     }
 }

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ksyms::Symbols;
 
+use crate::arch::trap::TrapFrame;
 use crate::arch::{backtrace, cpu, psci, sysreg};
 use crate::drivers::console;
 use crate::sync::Once;
@@ -57,11 +58,16 @@ pub fn is_dying() -> bool {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    die(info, backtrace::frame_pointer())
+    die(info, backtrace::frame_pointer(), None)
+}
+
+/// An exception that the kernel cannot go on from: report it with the registers that it left.
+pub fn die_of_exception(why: &dyn fmt::Display, frame: &TrapFrame) -> ! {
+    die(why, frame.x[29], Some(frame))
 }
 
 /// Report `why` with the stack that `frame_pointer` begins, and stop the machine.
-pub fn die(why: &dyn fmt::Display, frame_pointer: u64) -> ! {
+fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) -> ! {
     cpu::mask_interrupts();
     let this = cpu::this().index;
     match DYING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
@@ -76,10 +82,21 @@ pub fn die(why: &dyn fmt::Display, frame_pointer: u64) -> ! {
     event!("kernel.panic", why = why, cpu = this);
     let mut report = Report;
     let _ = writeln!(report, "\nkernel panic on CPU {this}: {why}");
-    registers(&mut report);
-    callers(&mut report, frame_pointer);
+    if let Some(frame) = frame {
+        general_registers(&mut report, frame);
+    }
+    system_registers(&mut report);
+    callers(&mut report, frame_pointer, frame);
     let _ = writeln!(report, "last events:");
-    events::last(EVENTS_SHOWN, console::write_dying);
+    // Indented, so that no reader takes them for new ones.
+    let mut is_start = true;
+    events::last(EVENTS_SHOWN, |byte| {
+        if is_start {
+            console::write_dying(b"  ");
+        }
+        console::write_dying(&[byte]);
+        is_start = byte == b'\n';
+    });
     if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
         event!("system.reboot");
         psci::system_reset();
@@ -98,7 +115,16 @@ fn stop_others() {
     }
 }
 
-fn registers(report: &mut Report) {
+fn general_registers(report: &mut Report, frame: &TrapFrame) {
+    let _ = write!(report, "pc  {:016x}  sp  {:016x}  pstate {:08x}", frame.pc, frame.sp, frame.pstate);
+    for (index, value) in frame.x.iter().enumerate() {
+        let separator = if index % 4 == 0 { "\n" } else { "  " };
+        let _ = write!(report, "{separator}x{index:<2} {value:016x}");
+    }
+    let _ = writeln!(report);
+}
+
+fn system_registers(report: &mut Report) {
     let [esr, far, elr, spsr, sctlr, tcr, ttbr0, ttbr1] = [
         sysreg::read!(ESR_EL1),
         sysreg::read!(FAR_EL1),
@@ -113,13 +139,20 @@ fn registers(report: &mut Report) {
     let _ = writeln!(report, "tcr {tcr:016x}  sctlr {sctlr:015x}  ttbr0 {ttbr0:016x}  ttbr1 {ttbr1:016x}");
 }
 
-fn callers(report: &mut Report, frame_pointer: u64) {
+fn callers(report: &mut Report, frame_pointer: u64, frame: Option<&TrapFrame>) {
     let _ = writeln!(report, "called from:");
-    backtrace::walk(frame_pointer, |return_address| {
-        // The call is the instruction before the return address, which may belong to the next function.
-        let _ = match SYMBOLS.get().and_then(|symbols| symbols.lookup(return_address - 4)) {
-            Some(symbol) => writeln!(report, "  {return_address:016x} {}+{:#x}", symbol.name, symbol.offset + 4),
-            None => writeln!(report, "  {return_address:016x}"),
-        };
-    });
+    if let Some(frame) = frame {
+        place(report, frame.pc, 0);
+        place(report, frame.x[30], 4);
+    }
+    // The call is the instruction before the return address, which may belong to the next function.
+    backtrace::walk(frame_pointer, |return_address| place(report, return_address, 4));
+}
+
+/// One line: an address, and the function around the instruction `back` bytes before it.
+fn place(report: &mut Report, address: u64, back: u64) {
+    let _ = match SYMBOLS.get().and_then(|symbols| symbols.lookup(address.wrapping_sub(back))) {
+        Some(symbol) => writeln!(report, "  {address:016x} {}+{:#x}", symbol.name, symbol.offset + back),
+        None => writeln!(report, "  {address:016x}"),
+    };
 }

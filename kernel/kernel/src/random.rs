@@ -6,11 +6,13 @@ use entropy::{Generator, Pool};
 
 use crate::arch::cpu::{self, CPUS_MAX};
 use crate::arch::rndr;
+use crate::sched::{WaitError, WaitQueue};
 use crate::sync::{Rank, SpinLock};
 use crate::{boot, event, platform};
 
 static POOL: SpinLock<Pool> = SpinLock::new(Rank::RANDOM, Pool::new());
 static SEEDED: AtomicBool = AtomicBool::new(false);
+static SEED_WAITERS: WaitQueue = WaitQueue::new();
 /// Grows with each source: a generator keyed in an older epoch takes a new key first.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 static GENERATORS: [SpinLock<Keyed>; CPUS_MAX] = [const { SpinLock::new(Rank::RANDOM, Keyed::new()) }; CPUS_MAX];
@@ -40,6 +42,7 @@ pub fn add_source(source: &str, bytes: &[u8]) {
     event!("entropy.source", source = source, bytes = bytes.len());
     if became_seeded {
         SEEDED.store(true, Ordering::Release);
+        SEED_WAITERS.wake_all();
         event!("entropy.ready", bits = all_bits);
     }
 }
@@ -72,6 +75,14 @@ pub fn finish_sources() {
 #[must_use]
 pub fn is_seeded() -> bool {
     SEEDED.load(Ordering::Acquire)
+}
+
+/// Sleeps until [`is_seeded`].
+///
+/// # Errors
+/// A signal came first.
+pub fn wait_seeded() -> Result<(), WaitError> {
+    SEED_WAITERS.wait_until(|| is_seeded().then_some(()), None, true)
 }
 
 /// Fills `out` with random bytes. Before [`is_seeded`] they are good enough to spread hash tables, and for nothing else.

@@ -234,6 +234,5 @@ pub extern "C" fn kernel_stack_overflow(sp: u64) -> ! {
 }
 
 fn fatal(frame: &TrapFrame, esr: u64, far: u64, what: &str) -> ! {
-    let [pc, sp, lr] = [frame.pc, frame.sp, frame.x[30]];
-    crate::panic::die(&format_args!("{what}: esr {esr:#x} far {far:#x} pc {pc:#x} sp {sp:#x} lr {lr:#x}"), frame.x[29])
+    crate::panic::die_of_exception(&format_args!("{what}: esr {esr:#x} far {far:#x} pc {:#x}", frame.pc), frame)
 }
