@@ -41,6 +41,8 @@ pub enum Access {
     KernelWrite,
     /// Kernel reads and executes.
     KernelExecute,
+    /// A user's page that the user may not use now.
+    UserNone,
     /// User may read, and as said write and execute.
     User {
         /// may write
@@ -121,6 +123,7 @@ impl Descriptor {
             Access::KernelRead => AP_READ_ONLY | PRIVILEGED_EXECUTE_NEVER | EXECUTE_NEVER,
             Access::KernelWrite => PRIVILEGED_EXECUTE_NEVER | EXECUTE_NEVER,
             Access::KernelExecute => AP_READ_ONLY | EXECUTE_NEVER,
+            Access::UserNone => AP_READ_ONLY | NOT_GLOBAL | PRIVILEGED_EXECUTE_NEVER | EXECUTE_NEVER,
             Access::User { write, execute } => {
                 AP_EL0
                     | NOT_GLOBAL

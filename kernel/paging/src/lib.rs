@@ -3,10 +3,12 @@
 //!
 //! * [`descriptor`]: one 64-bit entry.
 //! * [`walk`]: find, make and free entries.
+//! * [`asid`]: who holds which address space identifier.
 
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod asid;
 pub mod descriptor;
 pub mod walk;
 
