@@ -21,8 +21,12 @@ impl Rank {
     pub const FUTEX: Rank = Rank(16);
     /// A thread's own fields.
     pub const THREAD: Rank = Rank(18);
+    /// Pages of shared memory.
+    pub const SHARED_MEMORY: Rank = Rank(19);
+    /// An address space's identifier.
+    pub const CONTEXT: Rank = Rank(20);
     /// Who holds which address space identifier.
-    pub const ASID: Rank = Rank(20);
+    pub const ASIDS: Rank = Rank(21);
     /// A terminal; taken by its interrupt handler.
     pub const TERMINAL: Rank = Rank(30);
     /// A device driver's own state; taken by its interrupt handler.

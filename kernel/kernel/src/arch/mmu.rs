@@ -92,3 +92,66 @@ pub fn clean_to_memory(start: u64, length: u64) {
     // SAFETY: barrier only.
     unsafe { core::arch::asm!("dsb sy", options(nostack)) };
 }
+
+/// Forgets all translations of users on this CPU.
+pub fn flush_this_cpu() {
+    // SAFETY: translations are only forgotten.
+    unsafe { core::arch::asm!("dsb nshst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack)) };
+}
+
+/// Forgets one page of the space with this identifier, on this CPU only or on all. The entry has changed before. Twice on all: see
+/// [`invalidate_kernel`].
+pub fn flush_user_page(asid: u16, address: u64, only_here: bool) {
+    let operand = u64::from(asid) << 48 | (address >> 12 & 0xfff_ffff_ffff);
+    // SAFETY: translations are only forgotten.
+    unsafe {
+        if only_here {
+            core::arch::asm!("dsb nshst", "tlbi vae1, {0}", "dsb nsh", "isb", in(reg) operand, options(nostack));
+        } else {
+            core::arch::asm!(
+                "dsb ishst", "tlbi vae1is, {0}", "dsb ish", "tlbi vae1is, {0}", "dsb ish", "isb",
+                in(reg) operand, options(nostack)
+            );
+        }
+    }
+}
+
+/// Forgets the space with this identifier, on this CPU only or on all.
+pub fn flush_user(asid: u16, only_here: bool) {
+    let operand = u64::from(asid) << 48;
+    // SAFETY: translations are only forgotten.
+    unsafe {
+        if only_here {
+            core::arch::asm!("dsb nshst", "tlbi aside1, {0}", "dsb nsh", "isb", in(reg) operand, options(nostack));
+        } else {
+            core::arch::asm!(
+                "dsb ishst", "tlbi aside1is, {0}", "dsb ish", "tlbi aside1is, {0}", "dsb ish", "isb",
+                in(reg) operand, options(nostack)
+            );
+        }
+    }
+}
+
+/// Makes instructions that the kernel has written to a page the ones that are fetched (Arm ARM, B2.4.4).
+pub fn sync_instructions(physical: u64) {
+    let features = sysreg::read!(CTR_EL0);
+    let (instruction_line, data_line) = (4 << (features & 15), 4 << (features >> 16 & 15));
+    let start = kmap::to_virtual(physical);
+    // CTR_EL0.IDC and DIC say that one or the other is not needed.
+    if features & 1 << 28 == 0 {
+        for address in (start..start + PAGE_SIZE).step_by(data_line) {
+            // SAFETY: cleaning changes no data.
+            unsafe { core::arch::asm!("dc cvau, {}", in(reg) address, options(nostack)) };
+        }
+    }
+    // SAFETY: barrier only.
+    unsafe { core::arch::asm!("dsb ish", options(nostack)) };
+    if features & 1 << 29 == 0 {
+        for address in (start..start + PAGE_SIZE).step_by(instruction_line) {
+            // SAFETY: instructions are only fetched anew.
+            unsafe { core::arch::asm!("ic ivau, {}", in(reg) address, options(nostack)) };
+        }
+    }
+    // SAFETY: barriers only.
+    unsafe { core::arch::asm!("dsb ish", "isb", options(nostack)) };
+}

@@ -2,8 +2,7 @@
 
 use super::cpu::{self, Mode};
 use super::{idreg, irq, sysreg, user};
-use crate::mm::{self, FaultOutcome};
-use crate::{process, sched, syscall};
+use crate::{mm, process, sched, syscall};
 
 /// A program's registers as an exception found them; `return_to_user` puts them back.
 #[repr(C, align(16))]
@@ -153,8 +152,8 @@ fn user_abort(frame: &mut TrapFrame, esr: u64, far: u64) {
     let access = access_of(esr);
     let kind = match abort_of(esr) {
         Abort::Translation | Abort::Permission => match mm::user_fault(far, access) {
-            FaultOutcome::Resolved => return,
-            FaultOutcome::Failed(kind) => kind,
+            Ok(()) => return,
+            Err(kind) => kind,
         },
         Abort::Alignment => FaultKind::Alignment,
         Abort::External => FaultKind::Hardware,
@@ -206,7 +205,7 @@ pub extern "C" fn kernel_sync(frame: &mut TrapFrame) {
         // A copy to or from a user: the page may only have to be brought in, as for the user itself.
         let may_resolve = matches!(abort_of(esr), Abort::Translation | Abort::Permission);
         cpu::restore_interrupts(frame.pstate & 0x3c0);
-        let resolved = may_resolve && mm::user_fault(far, access_of(esr)) == FaultOutcome::Resolved;
+        let resolved = may_resolve && mm::user_fault(far, access_of(esr)).is_ok();
         cpu::mask_interrupts();
         if !resolved {
             frame.pc = recovery;

@@ -69,6 +69,12 @@ pub fn to_virtual(physical: u64) -> u64 {
     if offset < entry::image_size() { KERNEL_BASE + offset } else { DIRECT_BASE + physical }
 }
 
+/// The physical address of a place in the direct map.
+#[must_use]
+pub fn direct_to_physical(address: u64) -> Option<u64> {
+    (DIRECT_BASE..KERNEL_BASE).contains(&address).then(|| address - DIRECT_BASE)
+}
+
 /// What a window is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {

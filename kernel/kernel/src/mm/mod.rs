@@ -7,16 +7,17 @@ pub mod layout;
 mod page;
 mod space;
 pub mod stack;
+pub mod user;
 
 use bootinfo::{Region, RegionKind};
 use paging::PAGE_SIZE;
 
 use crate::arch::trap::{Access, FaultKind};
 use crate::boot;
-use crate::event;
+use crate::{event, sched};
 
 pub use page::PageRef;
-pub use space::AddressSpace;
+pub use space::{AddressSpace, Backing, PageSource, Place, Protection, SharedMemory, Sharing};
 
 /// Maps RAM in the direct map and hands it to the page allocator.
 ///
@@ -65,16 +66,8 @@ fn add_without(start: u64, end: u64, kept: &[(u64, u64)]) {
     }
 }
 
-/// How an attempt to resolve a fault ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultOutcome {
-    /// The access will now succeed.
-    Resolved,
-    /// It never will.
-    Failed(FaultKind),
-}
-
-/// A fault at a user address, of the current thread or of the kernel on its behalf.
-pub fn user_fault(_address: u64, _access: Access) -> FaultOutcome {
-    FaultOutcome::Failed(FaultKind::NotMapped)
+/// A fault at a user address, of the current thread or of the kernel on its behalf. `Ok`: try again.
+pub fn user_fault(address: u64, access: Access) -> Result<(), FaultKind> {
+    let space = sched::current().space().ok_or(FaultKind::NotMapped)?;
+    space.fault(address, access)
 }

@@ -1,0 +1,41 @@
+//! Memory that several spaces share without a file: MAP_SHARED and MAP_ANONYMOUS.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use linux::Errno;
+
+use super::PageSource;
+use crate::mm::PageRef;
+use crate::sync::{Rank, SpinLock};
+
+/// Pages of zeros to begin with, made when they are first touched.
+#[derive(Debug)]
+pub struct SharedMemory {
+    pages: SpinLock<BTreeMap<u64, PageRef>>,
+    count: u64,
+}
+
+impl SharedMemory {
+    /// `length` bytes.
+    #[must_use]
+    pub fn new(length: u64) -> Arc<Self> {
+        let count = length.div_ceil(paging::PAGE_SIZE);
+        Arc::new(Self { pages: SpinLock::new(Rank::SHARED_MEMORY, BTreeMap::new()), count })
+    }
+}
+
+impl PageSource for SharedMemory {
+    fn page(&self, index: u64, _write: bool) -> Result<PageRef, Errno> {
+        if index >= self.count {
+            return Err(Errno::ENXIO);
+        }
+        let mut pages = self.pages.lock();
+        if let Some(page) = pages.get(&index) {
+            return Ok(page.clone());
+        }
+        let page = PageRef::zeroed().ok_or(Errno::ENOMEM)?;
+        pages.insert(index, page.clone());
+        Ok(page)
+    }
+}
