@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 
 import pytest
 from hypothesis import given, settings
@@ -11,27 +10,8 @@ from hypothesis import strategies as st
 from swiftbuild.errors import DamageError
 from swiftbuild.wire import elf, symbols
 
-BASE = symbols.KERNEL_BASE
-Load = tuple[int, int, bytes, int]
-
-
-def make(loads: list[Load], *, entry: int = BASE, machine: int = 183, type_: int = 2) -> bytes:
-    """An ELF of (flags, virtual address, contents, size in memory); physical = virtual - BASE + 0x40080000."""
-    at = elf.HEADER.size + len(loads) * elf.PROGRAM.size
-    programs, bodies = b"", b""
-    for flags, virtual, contents, size in loads:
-        physical = virtual - BASE + 0x4008_0000
-        programs += elf.PROGRAM.pack(1, flags, at + len(bodies), virtual, physical, len(contents), size, 4096)
-        bodies += contents
-    header = elf.HEADER.pack(
-        b"\x7fELF", 2, 1, 1, 0, 0, bytes(7), type_, machine, 1, entry, elf.HEADER.size, 0, 0, 64, 56, len(loads), 64,
-        0, 0,
-    )  # fmt: skip
-    return header + programs + bodies
-
-
-HEAD = struct.pack("<II6Q4sI", 0x14000000, 0, 0, 0, 0, 0, 0, 0, b"ARM\x64", 0)
-GOOD: list[Load] = [(5, BASE, HEAD + b"text", 4096), (6, BASE + 0x2000, b"data", 0x3000)]
+from tests.images import BASE, GOOD, HEAD
+from tests.images import make_elf as make
 
 
 def test_a_good_kernel_passes_and_gives_its_image() -> None:

@@ -8,15 +8,22 @@ from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 
 import pytest
-from swiftbuild.digest import derive_uuid
+from swiftbuild.effects.project import load_profile
 from swiftbuild.errors import BootError, UsageError
 from swiftbuild.machine import media, slots
-from swiftbuild.machine.spec import Media, Way, arguments, spec
-from swiftbuild.model.disk import BASE_TYPE, DiskTable, Partition
-from swiftbuild.model.release import ReleaseFacts, SectionType
-from swiftbuild.wire import gpt, release
+from swiftbuild.machine import spec as specs
+from swiftbuild.machine.spec import Media, Spec, Way, arguments
+from swiftbuild.wire import release
 
-from tests.unit.test_elf import GOOD, HEAD, make
+from tests.images import HEAD, build, parts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def spec(profile: str, way: str | None = None, cpus: int | None = None) -> Spec:
+    """The machine of a profile of this repository."""
+    return specs.spec(profile, load_profile(ROOT, profile).board, way=way, cpus=cpus)
+
 
 FILES = Media(disk=Path("d"), variables=Path("v"), kernel=Path("k"), initrd=Path("i"))
 
@@ -79,33 +86,22 @@ def test_a_slot_is_free_when_its_holder_dies(tmp_path: Path, monkeypatch: pytest
         pass
 
 
-def disk_with_slot(folder: Path) -> Path:
-    """A disk image whose base_a holds a slot image with a small kernel."""
-    facts = ReleaseFacts(profile="qemu", version="1", rollback_index=1, verity_root=bytes(32))
-    kinds = (SectionType.EROFS, SectionType.VERITY, SectionType.LOADER)
-    base = release.build_slot(facts, [(SectionType.KERNEL, make(GOOD)), *((kind, b"x") for kind in kinds)])
-    part = Partition(type=BASE_TYPE, guid=derive_uuid("a"), first=2048, last=4095, name="base_a")
-    table = DiskTable(guid=derive_uuid("disk"), sectors=8192, partitions=(part,))
-    out = bytearray(8192 * 512)
-    for offset, data in (gpt.encode(table) | {2048 * 512: base}).items():
-        out[offset : offset + len(data)] = data
-    path = folder / "disk.img"
-    path.write_bytes(out)
-    return path
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole disk image."""
+    return build(parts(tmp_path_factory.mktemp("image")), "qemu")
 
 
-def test_a_direct_boot_takes_kernel_and_base_out_of_the_image(tmp_path: Path) -> None:
-    image = disk_with_slot(tmp_path)
-    before = image.read_bytes()
+def test_a_direct_boot_takes_kernel_and_base_out_of_the_image(image: Path, tmp_path: Path) -> None:
+    before = image.stat().st_mtime_ns
     found = media.prepare(spec("qemu", way="direct"), image, tmp_path, command_line="quiet")
     assert found.kernel and found.initrd
     assert found.kernel.read_bytes().startswith(HEAD + b"text")
-    assert release.read_slot(found.initrd.read_bytes()).header.version == "1"
-    assert image.read_bytes() == before
+    assert release.read_slot(found.initrd.read_bytes()).header.version == "0.1.0"
+    assert image.stat().st_mtime_ns == before
 
 
-def test_an_overlay_takes_the_writes(tmp_path: Path) -> None:
-    image = disk_with_slot(tmp_path)
+def test_an_overlay_takes_the_writes(image: Path, tmp_path: Path) -> None:
     found = media.prepare(spec("qemu"), image, tmp_path)
     assert found.disk and found.variables
     assert found.disk.read_bytes()[:4] == b"QFI\xfb"

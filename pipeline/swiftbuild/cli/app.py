@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from swiftbuild.cli import boot, clean, doctor, image, package, run
+from swiftbuild.cli import inspect as inspect_command
 from swiftbuild.cli.session import DirectoryOption, JsonOption, QuietOption, VerboseOption, common, find_root
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.command("image")(image.image)
 app.command("build")(image.build)
 app.command("run")(run.run)
 app.command("boot")(boot.boot)
+app.command("inspect")(inspect_command.inspect)
 app.add_typer(package.package_app, name="package")
 app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)

@@ -10,6 +10,7 @@ import typer
 from swiftbuild.cli.session import Session, command
 
 if TYPE_CHECKING:
+    from swiftbuild.machine.spec import Spec
     from swiftbuild.model.event import Event
     from swiftbuild.scenarios.boot import Report
 
@@ -44,11 +45,10 @@ def boot(
     Example: swiftbuild boot --profile qemu --way direct --cpus 4
     """
     from swiftbuild.machine.images import locate, profile_of
-    from swiftbuild.machine.spec import spec
     from swiftbuild.scenarios.boot import booting, wait_ready
 
     path = locate(session.root, image, profile)
-    machine = spec(profile or profile_of(path), way=way, cpus=cpus)
+    machine = playing(session, profile or profile_of(path), way=way, cpus=cpus)
     session.note(f"booting {path} ({machine.profile}, {machine.way.value}, {machine.cpus} CPU) …")
 
     def show(event: Event) -> None:
@@ -66,6 +66,14 @@ def boot(
     for fault in report.malformed:
         session.note(f"warning: {fault}")
     session.result(report.document(), table(report))
+
+
+def playing(session: Session, profile: str, *, way: str | None, cpus: int | None) -> Spec:
+    """The machine that a profile's file describes."""
+    from swiftbuild.effects.project import load_profile
+    from swiftbuild.machine.spec import spec
+
+    return spec(profile, load_profile(session.root, profile).board, way=way, cpus=cpus)
 
 
 def table(report: Report) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli.boot import CpusOption, ImageArgument, ProfileOption, WayOption
+from swiftbuild.cli.boot import CpusOption, ImageArgument, ProfileOption, WayOption, playing
 from swiftbuild.cli.session import Session, command
 from swiftbuild.errors import UsageError
 
@@ -40,7 +40,6 @@ def run(
     from swiftbuild.machine.interactive import interact
     from swiftbuild.machine.persistent import disk_size as parse_size
     from swiftbuild.machine.persistent import keep, once
-    from swiftbuild.machine.spec import spec
 
     if session.json:
         raise UsageError("run is interactive and has no JSON result", hint="use swiftbuild boot --json")
@@ -49,7 +48,7 @@ def run(
     if persist and not persist.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"machine name {persist!r}", hint="letters, digits, - and _")
     path = locate(session.root, image, profile)
-    machine = spec(profile or profile_of(path), way=way, cpus=cpus)
+    machine = playing(session, profile or profile_of(path), way=way, cpus=cpus)
     size = parse_size(disk_size) if disk_size else None
     with tempfile.TemporaryDirectory(prefix="swiftbuild-machine-") as scratch:
         if persist:

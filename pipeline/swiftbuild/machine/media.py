@@ -18,16 +18,13 @@ from swiftbuild.wire.view import Buffer, take
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """A file's bytes, read only as far as they are looked at."""
+    """A file's bytes, read only as far as they are looked at. Parts of it may outlive the `with`."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-            view = memoryview(data)
-            try:
-                yield view
-            finally:
-                view.release()
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    except (OSError, ValueError) as error:  # ValueError: an empty file
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    yield memoryview(data)
 
 
 def prepare(machine: Spec, image: Path, folder: Path, *, slot: str = "base_a", command_line: str = "") -> Media:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from swiftbuild.errors import UsageError
+from swiftbuild.model.profile import Board
 
 QEMU = "/usr/bin/qemu-system-aarch64"
 QEMU_IMG = "/usr/bin/qemu-img"
@@ -34,9 +35,11 @@ class Spec:
     profile: str
     way: Way
     cpus: int
-    gic: int = 2
-    cpu: str = "cortex-a72"
-    memory_mib: int = 1024
+    gic: int
+    cpu: str
+    memory_mib: int
+    disk: str
+    """`virtio-blk`, or `virtio-scsi`: then every device is on PCI, as on the rented machine."""
     el2: bool = False
     """The kernel starts at EL2."""
     counted: bool = False
@@ -72,29 +75,25 @@ class Media:
     firmware: Path = field(default=FIRMWARE_CODE)
 
 
-PROFILES = {
-    "qemu": Spec(profile="qemu", way=Way.UEFI_FDT, cpus=1),
-    "hetzner": Spec(
-        profile="hetzner", way=Way.UEFI_ACPI, cpus=2, gic=3, cpu="max,pauth-impdef=on", memory_mib=4096
-    ),
-}  # fmt: skip
+WAYS = tuple(way.value for way in Way)
 
 
-def spec(profile: str, *, way: str | None = None, cpus: int | None = None) -> Spec:
-    """A profile's machine, with another way in or number of processors."""
-    if profile not in PROFILES:
-        raise UsageError(f"no machine is known for profile {profile!r}", hint=f"known: {', '.join(PROFILES)}")
-    base = PROFILES[profile]
-    if way is not None:
-        ways = [w.value for w in Way]
-        if way not in ways:
-            raise UsageError(f"no way in is called {way!r}", hint=f"known: {', '.join(ways)}")
-        base = replace(base, way=Way(way))
-    if cpus is not None:
-        if not 1 <= cpus <= CPUS_MAX:
-            raise UsageError(f"{cpus} processors", hint=f"1 to {CPUS_MAX} are supported")
-        base = replace(base, cpus=cpus)
-    return base
+def spec(profile: str, board: Board, *, way: str | None = None, cpus: int | None = None) -> Spec:
+    """The machine of a profile's board, with another way in or number of processors."""
+    if way is not None and way not in WAYS:
+        raise UsageError(f"no way in is called {way!r}", hint=f"known: {', '.join(WAYS)}")
+    if cpus is not None and not 1 <= cpus <= CPUS_MAX:
+        raise UsageError(f"{cpus} processors", hint=f"1 to {CPUS_MAX} are supported")
+    usual = Way.UEFI_FDT if board.tables == "fdt" else Way.UEFI_ACPI
+    return Spec(
+        profile=profile,
+        way=Way(way) if way else usual,
+        cpus=cpus or board.cpus,
+        gic=board.gic,
+        cpu=board.cpu,
+        memory_mib=board.memory_mib,
+        disk=board.disk,
+    )
 
 
 def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
@@ -114,15 +113,13 @@ def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
 
 
 def _devices(machine: Spec, media: Media) -> list[str]:
-    """Hetzner's devices on PCI; the board's on virtio-mmio where a device tree describes that, else on PCI."""
-    bus = "device" if machine.way is not Way.UEFI_ACPI else "pci"
-    out = []
-    if machine.profile == "hetzner":
-        bus = "pci"
-        out += ["-device", "virtio-scsi-pci,id=scsi"]
+    """On virtio-mmio where a device tree describes that, else on PCI."""
+    scsi = machine.disk == "virtio-scsi"
+    bus = "pci" if scsi or machine.way is Way.UEFI_ACPI else "device"
+    out = ["-device", "virtio-scsi-pci,id=scsi"] if scsi else []
     if media.disk is not None:
         out += ["-drive", f"if=none,id=disk,format=qcow2,file={media.disk}"]
-        drive = "scsi-hd,bus=scsi.0" if machine.profile == "hetzner" else f"virtio-blk-{bus}"
+        drive = "scsi-hd,bus=scsi.0" if scsi else f"virtio-blk-{bus}"
         out += ["-device", f"{drive},drive=disk,bootindex=0"]
     if machine.network:
         no_rom = ",romfile=" if bus == "pci" else ""

@@ -20,6 +20,8 @@ ROOT_CLUSTER = 2
 END_OF_CHAIN = 0x0FFF_FFFF
 ENTRY = struct.Struct("<11sBBBHHHHHHHI")
 LONG_ENTRY = struct.Struct("<B10sBBB12sH4s")
+SERIAL_PLACES = (67, 6 * SECTOR + 67)
+"""Bytes of a volume at which its serial number stands: in the boot sector and in its copy."""
 DIRECTORY, ARCHIVE, LONG_NAME, VOLUME_ID = 0x10, 0x20, 0x0F, 0x08
 SHORT_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$%'-_@~`!(){}^#&")
 LONG_FORBIDDEN = frozenset('"*/:<>?\\|') | {chr(code) for code in range(32)}

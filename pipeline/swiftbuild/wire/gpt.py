@@ -10,6 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 from uuid import UUID
 
 from swiftbuild.errors import DamageError
@@ -26,6 +27,13 @@ FIRST_USABLE = 2 + ARRAY_SECTORS
 ENTRY_SIZES = (128, 256, 512, 1024, 2048, 4096)
 NAME_UNITS = 36
 """UTF-16 code units of a partition's name."""
+
+
+class Fault(NamedTuple):
+    """What is wrong, as a name that stays and as a sentence."""
+
+    code: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -98,40 +106,42 @@ def _protective_mbr(sectors: int) -> bytes:
     return bytes(mbr)
 
 
-def read_header(disk: Buffer, sector: int, sectors: int) -> tuple[Header, list[str]]:
+def read_header(disk: Buffer, sector: int, sectors: int) -> tuple[Header, list[Fault]]:
     """The header in that sector of a disk of `sectors`, and what is wrong with it on its own."""
     raw = take(disk, sector * SECTOR, SECTOR, f"GPT header in sector {sector}")
     header = Header(*HEADER.unpack_from(raw))
     if header.signature != b"EFI PART":
-        return header, ["it does not start with 'EFI PART'"]
+        return header, [Fault("signature", "it does not start with 'EFI PART'")]
     if not HEADER.size <= header.size <= SECTOR:
-        return header, [f"its size is {header.size}, not {HEADER.size}..{SECTOR}"]
+        return header, [Fault("header-size", f"its size is {header.size}, not {HEADER.size}..{SECTOR}")]
     body = bytearray(raw[: header.size])
     body[16:20] = bytes(4)
     faults = []
     if (computed := zlib.crc32(body)) != header.crc:
-        faults.append(f"header CRC is {header.crc:#010x}, computed {computed:#010x}")
+        faults.append(Fault("header-crc", f"header CRC is {header.crc:#010x}, computed {computed:#010x}"))
     if header.revision != 0x10000:
-        faults.append(f"revision is {header.revision:#x}, not 0x10000")
+        faults.append(Fault("revision", f"revision is {header.revision:#x}, not 0x10000"))
     if header.my_sector != sector:
-        faults.append(f"it says that it lies in sector {header.my_sector}, not {sector}")
+        faults.append(Fault("header-place", f"it says that it lies in sector {header.my_sector}, not {sector}"))
     if not header.first_usable <= header.last_usable < sectors:
-        faults.append(f"usable sectors {header.first_usable}..{header.last_usable} of {sectors}")
+        faults.append(Fault("usable-range", f"usable sectors {header.first_usable}..{header.last_usable} of {sectors}"))
     if header.entry_size not in ENTRY_SIZES or not 1 <= header.entry_count <= ENTRY_COUNT:
-        faults.append(f"{header.entry_count} entries of {header.entry_size} bytes are not supported")
+        shape = f"{header.entry_count} entries of {header.entry_size} bytes"
+        faults.append(Fault("array-shape", f"{shape} are not supported"))
         return header, faults
     array_sectors = -(-header.entry_count * header.entry_size // SECTOR)
     if not 2 <= header.array_sector <= sectors - array_sectors:
-        faults.append(f"its entries in sectors {header.array_sector}..+{array_sectors} do not lie on the disk")
+        where = f"{header.array_sector}..+{array_sectors}"
+        faults.append(Fault("array-place", f"its entries in sectors {where} do not lie on the disk"))
     return header, faults
 
 
-def read_entries(disk: Buffer, header: Header) -> tuple[tuple[Partition, ...], list[str]]:
+def read_entries(disk: Buffer, header: Header) -> tuple[tuple[Partition, ...], list[Fault]]:
     """The used entries that a header without faults names, and what is wrong with them."""
     raw = take(disk, header.array_sector * SECTOR, header.entry_count * header.entry_size, "partition entries")
     faults = []
     if (computed := zlib.crc32(raw)) != header.array_crc:
-        faults.append(f"table CRC is {header.array_crc:#010x}, computed {computed:#010x}")
+        faults.append(Fault("array-crc", f"table CRC is {header.array_crc:#010x}, computed {computed:#010x}"))
     partitions = []
     for index in range(header.entry_count):
         entry = raw[index * header.entry_size :][: ENTRY.size]
@@ -140,17 +150,19 @@ def read_entries(disk: Buffer, header: Header) -> tuple[tuple[Partition, ...], l
     return tuple(partitions), faults + _placement_faults(header, partitions)
 
 
-def _placement_faults(header: Header, partitions: list[Partition]) -> list[str]:
+def _placement_faults(header: Header, partitions: list[Partition]) -> list[Fault]:
     """Partitions outside the usable sectors, and pairs that overlap."""
     faults = []
     for p in partitions:
         if not header.first_usable <= p.first <= p.last <= header.last_usable:
             usable = f"{header.first_usable}..{header.last_usable}"
-            faults.append(f"partition {p.name}: sectors {p.first}..{p.last} are out of range {usable}")
+            text = f"partition {p.name}: sectors {p.first}..{p.last} are out of range {usable}"
+            faults.append(Fault("partition-range", text))
     ordered = sorted(partitions, key=lambda p: p.first)
     for before, after in pairwise(ordered):
         if after.first <= before.last:
-            faults.append(f"partitions {before.name} and {after.name} overlap in sector {after.first}")
+            text = f"partitions {before.name} and {after.name} overlap in sector {after.first}"
+            faults.append(Fault("overlap", text))
     return faults
 
 
@@ -177,5 +189,5 @@ def read(disk: Buffer) -> DiskTable:
             partitions, wrong = read_entries(disk, header)
         if not wrong:
             return DiskTable(guid=UUID(bytes_le=header.disk_guid), sectors=sectors, partitions=partitions)
-        faults.append(f"{what}: {wrong[0]}")
+        faults.append(f"{what}: {wrong[0].text}")
     raise DamageError(f"no partition table that can be used ({'; '.join(faults)})", hint="is this a disk image?")

@@ -1,0 +1,162 @@
+"""`swiftbuild inspect`: what an image holds, whether it is right, how two differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swiftbuild.cli.session import Session, command
+from swiftbuild.errors import DamageError, UsageError
+
+if TYPE_CHECKING:
+    from swiftbuild.core.check import Finding
+    from swiftbuild.core.compare import Difference
+
+Document = dict[str, Any]
+
+
+@command
+def inspect(
+    session: Session,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="A disk image or a slot image.")] = None,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look for every fault: tables, slots, digests, verity, FAT, kernel, loader.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare two images: what differs, and whether keys alone explain it.")
+    ] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="List the files of each slot's base.")] = False,
+) -> None:
+    """Show what an image holds: partitions, GUIDs, slots, release headers, the base's files, boot control.
+
+    With --check the exit status is 6 when there is a fault. With --compare it is 1 when something differs that keys do
+    not explain.
+
+    Example: swiftbuild inspect --check build/images/qemu.img
+    """
+    paths = images or []
+    if len(paths) != (2 if compare else 1):
+        raise UsageError(f"{len(paths)} images named", hint="inspect IMAGE, or inspect --compare A B")
+    if compare:
+        _compare(session, paths[0], paths[1])
+    elif check:
+        _check(session, paths[0])
+    else:
+        document = _describe(paths[0])
+        session.result(document, _text(document, tree=tree))
+
+
+def _describe(path: Path) -> Document:
+    from swiftbuild.core.describe import describe_disk, describe_slot
+    from swiftbuild.machine.media import mapped
+
+    with mapped(path) as data:
+        if bytes(data[:8]) == b"SWIFTREL":
+            return {"kind": "slot image", "path": str(path), "size": len(data), **describe_slot(data)}
+        return {"path": str(path), **describe_disk(data)}
+
+
+def _check(session: Session, path: Path) -> None:
+    from swiftbuild.scenarios.inspection import findings
+
+    found = findings(path)
+    document = {"path": str(path), "ok": not found, "findings": [f.model_dump() for f in found]}
+    session.result(document, _check_text(path, found))
+    if found:
+        raise typer.Exit(DamageError.exit_code)
+
+
+def _check_text(path: Path, found: list[Finding]) -> str:
+    if not found:
+        return f"{path}: no fault found"
+    return "\n".join([f"{path}: {len(found)} faults", *(f"  {f.where}: {f.text} [{f.code}]" for f in found)])
+
+
+def _compare(session: Session, one: Path, two: Path) -> None:
+    from swiftbuild.scenarios.inspection import differences
+
+    found = differences(one, two)
+    unexplained = [d for d in found if not d.by_keys]
+    verdict = "same" if not found else "different" if unexplained else "same but for keys"
+    document = {
+        "a": str(one), "b": str(two), "verdict": verdict, "differences": [d.model_dump() for d in found],
+    }  # fmt: skip
+    session.result(document, _compare_text(verdict, found))
+    if unexplained:
+        raise typer.Exit(1)
+
+
+def _compare_text(verdict: str, found: list[Difference]) -> str:
+    rows = [f"  {d.where}: {d.text}" + (" (by keys)" if d.by_keys else "") for d in found]
+    meaning = {
+        "same": "same: every byte",
+        "same but for keys": "same but for signatures, embedded public keys and what is derived from them:",
+        "different": "different:",
+    }
+    return "\n".join([meaning[verdict], *rows])
+
+
+def _text(document: Document, *, tree: bool) -> str:
+    rows = [f"{document['path']}: {document['kind']}, {document['size']} bytes"]
+    if document["kind"] == "slot image":
+        return "\n".join([*rows, *_slot_rows("slot", document, tree=tree)])
+    rows += [f"disk GUID {document['disk_guid']}", ""]
+    rows += [f"{'#':>2} {'name':<8} {'offset':>11} {'bytes':>11}  {'GUID':<36}  type"]
+    rows += [
+        f"{p['number']:>2} {p['name']:<8} {p['offset']:>11} {p['size']:>11}  {p['guid']}  {p['type_name']}"
+        for p in document["partitions"]
+    ]
+    if document["bootctl"]:
+        rows += ["", *_bootctl_rows(document["bootctl"])]
+    for name, slot in document["slots"].items():
+        rows += ["", *_slot_rows(name, slot, tree=tree)]
+    return "\n".join(rows)
+
+
+def _bootctl_rows(bootctl: Document) -> list[str]:
+    copies = ", ".join(
+        f"copy {i}: " + (f"sequence {c['sequence']}" if "sequence" in c else c["problem"])
+        for i, c in enumerate(bootctl["copies"])
+    )
+    rows = [f"boot control: {copies}"]
+    if "block" not in bootctl:
+        return rows
+    block = bootctl["block"]
+    rows.append(f"  rollback floor {block['rollback_floor']}; boots next: {', '.join(bootctl['order']) or 'nothing'}")
+    for name, slot in zip("ab", block["slots"], strict=True):
+        why = bootctl["refused"].get(name)
+        state = why or ("good" if slot["successful"] else f"on trial, {slot['tries']} tries left")
+        rows.append(f"  slot {name}: {state}; priority {slot['priority']}, version {slot['version'] or '-'}")
+    return rows
+
+
+def _slot_rows(name: str, slot: Document, *, tree: bool) -> list[str]:
+    if slot["state"] == "empty":
+        return [f"{name}: empty"]
+    rows = [f"{name}: {slot['state']}" + (f": {slot['problem']}" if "problem" in slot else "")]
+    if "digest" not in slot:
+        return rows
+    flags = ", ".join(slot["flags"]) or "no flags"
+    rows += [
+        f"  {slot['product']} {slot['version']}, {slot['profile']}, rollback index {slot['rollback_index']}, {flags}",
+        f"  release digest {slot['digest']}, {len(slot['signatures'])} signatures",
+        f"  verity root    {slot['verity_root']}",
+    ]
+    rows += [f"  {s['name']:<8} {s['offset']:>10} {s['length']:>10}  {s['sha256']}" for s in slot["sections"]]
+    if "erofs" in slot:
+        files = slot["erofs"]["files"]
+        rows.append(f"  base: {len(files)} paths" + ("" if tree else " (--tree lists them)"))
+        if tree:
+            rows += [_file_row(file) for file in files]
+    return rows
+
+
+def _file_row(file: Document) -> str:
+    import stat
+
+    target = f" -> {file['target']}" if "target" in file else ""
+    mode = stat.filemode(int(file["mode"], 8))
+    return f"    {mode} {file['uid']:>5} {file['gid']:>5} {file['size']:>9} {file['path']}{target}"
