@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-QEMU = "qemu-system-aarch64"
+from swiftbuild.machine.slots import slot
+from swiftbuild.machine.spec import QEMU
+
 FW_CFG_BASE = 0x0902_0000  # of QEMU's virt board
 FW_CFG_DMA = FW_CFG_BASE + 16
 FILE_DIRECTORY = 0x19
@@ -61,7 +63,8 @@ def dump_dtb(machine: Sequence[str], out: Path) -> bytes:
         for previous, option in zip(["", *machine], machine, strict=False)
     ]
     command = [QEMU, *options, "-display", "none", "-nodefaults"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    with slot():
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0 or not out.is_file():
         raise FirmwareError(f"{' '.join(command)}: no DTB: {done.stderr.strip()}")
     return out.read_bytes()
@@ -73,19 +76,20 @@ def dump_acpi(machine: Sequence[str], scratch: Path) -> AcpiImage:
     path.unlink(missing_ok=True)
     command = [QEMU, *machine, "-S", "-display", "none", "-nodefaults"]
     command += ["-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", "none"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        with _Qtest(path, process) as qtest:
-            return link_tables(_read_files(qtest))
-    finally:
-        process.kill()
-        process.communicate()
+    with slot():
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with _Qtest(path, process) as qtest:
+                return link_tables(_read_files(qtest))
+        finally:
+            process.kill()
+            process.wait()
 
 
 class _Qtest:
     """The line protocol of QEMU's qtest server: one command, one answer that starts with OK."""
 
-    def __init__(self, path: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, path: Path, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(START_TIMEOUT_S)
