@@ -88,7 +88,7 @@ fn become_service(service: &Service, identity: &Identity, notify: Option<&OwnedF
     if let Err(failed) = prepared {
         return failed;
     }
-    let mut environment: Vec<String> = Vec::from(["PATH=/usr/bin:/bin:/usr/sbin:/sbin".into(), "HOME=/".into()]);
+    let mut environment: Vec<String> = Vec::from(["PATH=/usr/bin".into(), "HOME=/".into()]);
     if let Some(pipe) = notify {
         use rt::rustix::fd::AsRawFd;
         environment.push(format!("{}={}", rt::notify::VARIABLE, pipe.as_raw_fd()));

@@ -13,6 +13,7 @@
 //! | `errno` | errors in words |
 //! | `notify` | tells init that a service is up |
 //! | `event` | lines to the kernel's event channel |
+//! | `tty` | terminal modes |
 //! | `clock` | monotonic milliseconds |
 #![cfg_attr(swift_os, no_std)]
 
@@ -27,6 +28,7 @@ pub mod notify;
 pub mod out;
 pub mod process;
 pub mod start;
+pub mod tty;
 
 pub use rustix;
 pub use rustix::io::Errno;
