@@ -37,9 +37,10 @@ USERLAND = CargoBuild(
     crates=(), binaries=(), target="aarch64-unknown-linux-gnu",
     build_std="core,alloc,compiler_builtins", std_features="compiler-builtins-mem",
     rustflags=(
-        "--cfg=swift_os", "-Clinker=ld.lld-19", "-Clinker-flavor=ld.lld", "-Crelocation-model=static", "-Cpanic=abort",
-        "-Cforce-unwind-tables=no", "-Clink-arg=-zmax-page-size=4096", "-Clink-arg=-zseparate-code",
-        "-Clink-arg=-znoexecstack", "-Clink-arg=-znorelro", "-Clink-arg=--gc-sections", "-Clink-arg=--build-id=none",
+        "--cfg=swift_os", '--cfg=sha2_backend="soft"', '--cfg=sha2_backend_soft="compact"', "-Clinker=ld.lld-19",
+        "-Clinker-flavor=ld.lld", "-Crelocation-model=static", "-Cpanic=abort", "-Cforce-unwind-tables=no",
+        "-Clink-arg=-zmax-page-size=4096", "-Clink-arg=-zseparate-code", "-Clink-arg=-znoexecstack",
+        "-Clink-arg=-znorelro", "-Clink-arg=--gc-sections", "-Clink-arg=--build-id=none",
     ),
     environment={"CARGO_PROFILE_RELEASE_OPT_LEVEL": "s", "CARGO_PROFILE_RELEASE_DEBUG": "false",
                  "CARGO_PROFILE_RELEASE_STRIP": "symbols"},
