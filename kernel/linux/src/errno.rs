@@ -157,7 +157,7 @@ errors! {
     133 EHWPOISON "Memory page has hardware error",
     512 ERESTARTSYS "Inside the kernel: repeat the call, or EINTR after a handler without SA_RESTART",
     514 ERESTARTNOHAND "Inside the kernel: repeat the call, or EINTR after any handler",
-    516 ERESTART_RESTARTBLOCK "Inside the kernel: go on with the call where it was, or EINTR after any handler",
+    516 ERESTARTBLOCK "Inside the kernel: go on with the call where it was, or EINTR after any handler",
 }
 
 impl Errno {

@@ -3,6 +3,7 @@
 //! - `nr`      calls by number and name
 //! - `errno`   error numbers
 //! - `flags`   constants that calls take
+//! - `hwcap`   what `AT_HWCAP` says
 //! - `types`   structs that cross the boundary, with their sizes asserted
 //! - `signal`  signal numbers, sets, actions, `siginfo`, and the frame on the user's stack
 //! - `stack`   auxiliary vector and the first stack of a program
@@ -21,10 +22,12 @@ extern crate alloc;
 pub mod dirent;
 pub mod errno;
 pub mod flags;
+pub mod hwcap;
 pub mod nr;
 pub mod signal;
 pub mod stack;
 pub mod types;
+pub mod vdso;
 pub mod wait;
 
 pub use errno::Errno;
