@@ -151,6 +151,7 @@ class Archive:
                            "a <a@example.org>\nDescription: none\n".encode(), "usr/bin/hello": program(text)}.items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes(data)
+            (tree / name).parent.chmod(0o755)  # dpkg-deb refuses other modes
         file = self.folder / f"hello_{version}_arm64.deb"
         Processes(Silent()).run(["/usr/bin/dpkg-deb", "--root-owner-group", "-b", str(tree), str(file)])
         self.versions[version] = file

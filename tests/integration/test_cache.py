@@ -13,7 +13,7 @@ from swiftbuild.effects.store import Store
 
 from tests.fakes import Mill, mill, write_lock
 
-PROGRAMS = {"kernel", "loader", "userland"}
+PROGRAMS = {"kernel", "loader/test", "userland"}
 DISK = {"disk/test"}
 SLOT = {"slot/test", *DISK}
 ROOT = {"root/test", "verity/test", *SLOT}
@@ -75,8 +75,8 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("linker script", append("kernel/kernel/kernel.ld", "ENTRY(start)\n"), KERNEL),
     ("a crate's manifest", append("kernel/kernel/Cargo.toml", "# a word\n"), KERNEL),
     ("a build script appears", append("kernel/kernel/build.rs", "fn main() {}\n"), KERNEL),
-    ("a crate that two share", append("kernel/shared/src/main.rs", "fn more() {}\n"), KERNEL | {"loader"}),
-    ("loader source", append("kernel/loader/src/main.rs", "fn more() {}\n"), {"loader", *SLOT}),
+    ("a crate that two share", append("kernel/shared/src/main.rs", "fn more() {}\n"), KERNEL | {"loader/test"}),
+    ("loader source", append("kernel/loader/src/main.rs", "fn more() {}\n"), {"loader/test", *SLOT}),
     ("userland source", append("userland/init/src/main.rs", "fn more() {}\n"), {"userland", *ROOT}),
     ("Cargo.lock", append("Cargo.lock", "# a word\n"), PROGRAMS),
     ("a file beside a recipe", append("packages/base/motd", "more\n"), ROOT),
@@ -92,7 +92,7 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("compiler", tool("rustc-web"), PROGRAMS),
     ("linker", tool("lld-19"), PROGRAMS),
     ("mkfs.erofs", tool("erofs-utils"), {"root/test"}),
-    ("key folder", new_keys, {"loader", *SLOT}),
+    ("key folder", new_keys, {"loader/test", *SLOT}),
     ("version", replace("VERSION", "0.1.0", "0.1.1"), ROOT),
     ("code of a stage", append("pipeline/swiftbuild/stages/disk.py", "# a word\n"), {"disk/test"}),
     ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"), {"verity/test", "slot/test"}),
@@ -105,7 +105,7 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
 def built(tmp_path_factory: pytest.TempPathFactory) -> Mill:
     """A repository that was built once."""
     m = mill(tmp_path_factory.mktemp("cache"))
-    assert set(m.build().ran) == {"kernel", "kernel-forms", "loader", "userland", "debian/hello", *ROOT}
+    assert set(m.build().ran) == {"kernel", "kernel-forms", "loader/test", "userland", "debian/hello", *ROOT}
     return m
 
 

@@ -174,7 +174,7 @@ def _deliver_parts(shop: Workshop, outcome: Outcome, profile: str) -> dict[str, 
     folder.mkdir(parents=True, exist_ok=True)
     parts = {}
     for action, (output, name) in PARTS.items():
-        full = action if action in {"kernel", "kernel-forms", "loader"} else f"{action}/{profile}"
+        full = action if action in {"kernel", "kernel-forms"} else f"{action}/{profile}"
         source, artifact = shop.path(outcome, full, output)
         place = folder / name
         if not (place.exists() and place.samefile(source)):

@@ -6,6 +6,7 @@ Data goes to stdout, everything else to stderr. With --json stdout carries exact
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import json
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, NoReturn, ParamSp
 
 import typer
 
-from swiftbuild.errors import CommandError, InterruptError, SwiftbuildError, UsageError
+from swiftbuild.errors import CommandError, InterruptError, SpaceError, SwiftbuildError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,6 +131,16 @@ def reporting(*, as_json: bool) -> Iterator[None]:
         _stop(InterruptError("interrupted"), as_json=as_json)
     except SwiftbuildError as error:
         _stop(error, as_json=as_json)
+    except OSError as error:
+        _stop(_outside(error), as_json=as_json)
+
+
+def _outside(error: OSError) -> SwiftbuildError:
+    """What the machine refused; only a full disk has a fix that we know."""
+    what = f"{error.filename or 'a file'}: {error.strerror or error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return SpaceError(f"no space left: {what}", hint="free some, for instance with: swiftbuild clean --cache")
+    return SwiftbuildError(what)
 
 
 def _stop(error: SwiftbuildError, *, as_json: bool) -> NoReturn:

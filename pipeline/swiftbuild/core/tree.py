@@ -76,8 +76,13 @@ def assemble(nodes: Iterable[Node]) -> tuple[Node, ...]:
     for node in sorted(nodes, key=lambda n: (n.path.count("/"), n.path)):
         _parents(tree, node)
         other = tree.get(node.path)
-        if other is None or (other.kind == node.kind == "directory" and other.origin == GENERATED):
+        own, generated = (other, node) if node.origin == GENERATED else (node, other)
+        if other is None:
             tree[node.path] = node
+        elif own is not None and generated is not None and own.kind == generated.kind == "directory" and (
+            generated.origin == GENERATED
+        ):
+            tree[node.path] = own
         elif other != node:
             raise InputError(f"{node.path} comes from both {other.origin} and {node.origin}",
                              hint="remove it from one of the recipes, or one package from the profile")

@@ -42,7 +42,7 @@ def no_space_named(path: Path, size: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o644, *, flush: bool = True) -> Iterator[Path]:
     """A temporary file beside `path`; at the end it is flushed and takes the name at once. On an error it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -51,16 +51,17 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """The whole file or the old one."""
-    with replacing(path, mode) as temporary:
+def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, flush: bool = True) -> None:
+    """The whole file or the old one. Without `flush` a crash of the machine may leave it empty: for caches."""
+    with replacing(path, mode, flush=flush) as temporary:
         temporary.write_bytes(data)
 
 

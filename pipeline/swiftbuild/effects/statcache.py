@@ -68,5 +68,5 @@ class StatCache:
         with self._lock:
             if self._changed:
                 kept = {name: entry for name, entry in self._entries.items() if os.path.lexists(name)}
-                write_atomic(self._path, json.dumps(kept).encode())
+                write_atomic(self._path, json.dumps(kept).encode(), flush=False)
                 self._changed = False

@@ -64,9 +64,9 @@ class Store:
     def remember(self, name: str, key: str, known: Mapping[str, str], record: Record) -> None:
         """Writes down a run: under its key for the cache, under its name for the next explanation."""
         runs = [record, *(old for old in self.records(key) if old.found != record.found)][:RECORDS_KEPT]
-        write_atomic(self.root / "records" / key, json.dumps([asdict(run) for run in runs]).encode())
+        write_atomic(self.root / "records" / key, json.dumps([asdict(run) for run in runs]).encode(), flush=False)
         everything = {**known, **{f"file {path}": digest for path, digest in record.found.items()}}
-        write_atomic(self._last(name), json.dumps(everything, sort_keys=True).encode())
+        write_atomic(self._last(name), json.dumps(everything, sort_keys=True).encode(), flush=False)
 
     def last(self, name: str) -> dict[str, str] | None:
         """The inputs of the action's last run here."""

@@ -50,6 +50,8 @@ RUST_TOOLS = ("rustc-web", "cargo-web", "rust-web-src")
 WORKSPACE_FILES = ("Cargo.toml", "Cargo.lock")
 ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
 """The loader's build reads the root public keys from it: hexadecimal, with commas between."""
+PROFILE_VARIABLE = "SWIFT_PROFILE"
+"""The only profile that the loader boots."""
 COMPRESS = ("/usr/bin/zstd", "-q", "-10", "--single-thread", "--force")
 
 
@@ -110,7 +112,8 @@ class Planner:
         """Kernel, its other forms, loader, userland."""
         label = {"SWIFT_BUILD": f"rustc-{self.s.tools.get('rustc-web', 'unknown').partition('+')[0]}"}
         kernel_build = replace(KERNEL, environment=label)
-        loader_build = replace(LOADER, environment={**label, ROOT_KEYS_VARIABLE: ",".join(self.s.root_keys)})
+        trust = {ROOT_KEYS_VARIABLE: ",".join(self.s.root_keys), PROFILE_VARIABLE: self.name}
+        loader_build = replace(LOADER, environment=trust)
         userland_build = replace(
             USERLAND,
             crates=tuple(sorted({source.crate for source in self.s.programs if source.crate})),
@@ -122,7 +125,7 @@ class Planner:
                 "kernel-forms", "check the kernel, make its flat Image and symbols", self._kernel_forms,
                 ("Image", "symbols"), {"kernel": Ref("kernel", "swift-kernel")}, self._facts("kernel", ["llvm-19"]),
             ),
-            self._cargo("loader", "compile the UEFI loader", loader_build, ("lld-19",)),
+            self._cargo(f"loader/{self.name}", "compile the UEFI loader", loader_build, ("lld-19",)),
         ]
         if userland_build.binaries:
             actions.append(self._cargo("userland", "compile the userland", userland_build, ("lld-19",)))
@@ -175,7 +178,7 @@ class Planner:
         """Root, verity, slot, disk, and its compressed form where a rescue system will write it."""
         erofs = Ref(f"root/{self.name}", "root.erofs")
         verity = {"section": Ref(f"verity/{self.name}", "verity"), "root": Ref(f"verity/{self.name}", "root")}
-        kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref("loader", "swift-loader")
+        kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref(f"loader/{self.name}", "swift-loader")
         slot_image = Ref(f"slot/{self.name}", "slot.img")
         profile = self.s.profile
         about = {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
