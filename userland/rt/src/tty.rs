@@ -63,8 +63,8 @@ impl Modes {
         Self { local: self.local & !(LocalModes::ISIG | hidden).bits(), ..self }
     }
 
-    /// The same for single keys: no lines, no echo.
+    /// The same for single keys: no lines, no echo, no signals.
     pub fn keys(self) -> Self {
-        Self { local: self.local & !(LocalModes::ICANON | LocalModes::ECHO).bits(), ..self }
+        Self { local: self.local & !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG).bits(), ..self }
     }
 }

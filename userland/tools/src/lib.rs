@@ -1,0 +1,10 @@
+//! What the tools know without asking the system: `proc` reads the texts of /proc, `screen` lays them out, `log`
+//! chooses events. Pure; the programs around them (main.rs and its modules) open files and write.
+#![cfg_attr(all(swift_os, not(test)), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod log;
+pub mod proc;
+pub mod screen;
