@@ -2,25 +2,36 @@
 //! features whose state the kernel keeps for each thread: no SVE, SME, pointer authentication, memory tagging
 //! (Linux, Documentation/arch/arm64/cpu-feature-registers.rst).
 
-use super::sysreg;
 use super::trap::TrapFrame;
+use super::{sysreg, user};
 
-/// op0, op1, CRn, CRm, op2 and Rt of a trapped MRS (ISS of exception class 0x18; Arm ARM, D19.2.37).
-struct Trapped {
+/// A read of the identification space (op0 3, op1 0, CRn 0): CRm, op2 and Rt.
+#[derive(Debug, PartialEq, Eq)]
+struct Read {
     crm: u64,
     op2: u64,
     rt: usize,
 }
 
-/// The trap is an MRS of the identification space: op0 3, op1 0, CRn 0.
-fn decode(esr: u64) -> Option<Trapped> {
+/// The read that trapped as exception class 0x18, from its ISS (Arm ARM, D19.2.37).
+fn from_syndrome(esr: u64) -> Option<Read> {
     let iss = esr & 0x1ff_ffff;
     let is_read = iss & 1 == 1;
     let (op0, op1, crn) = (iss >> 20 & 3, iss >> 14 & 7, iss >> 10 & 15);
-    (is_read && op0 == 3 && op1 == 0 && crn == 0).then_some(Trapped {
+    (is_read && op0 == 3 && op1 == 0 && crn == 0).then_some(Read {
         crm: iss >> 1 & 15,
         op2: iss >> 17 & 7,
         rt: (iss >> 5 & 31) as usize,
+    })
+}
+
+/// The read that was undefined, as it is without FEAT_IDST: from the instruction (Arm ARM, C6.2.228).
+fn from_instruction(word: u32) -> Option<Read> {
+    const MRS_ID_SPACE: u32 = 0xd538_0000;
+    (word & 0xffff_f000 == MRS_ID_SPACE).then_some(Read {
+        crm: u64::from(word >> 8 & 15),
+        op2: u64::from(word >> 5 & 7),
+        rt: (word & 31) as usize,
     })
 }
 
@@ -49,8 +60,10 @@ pub fn pfr0() -> u64 {
 
 /// Answers the read that trapped. False: it is none that a user may do.
 pub fn emulate(frame: &mut TrapFrame, esr: u64) -> bool {
-    let Some(trapped) = decode(esr) else { return false };
-    let value = match (trapped.crm, trapped.op2) {
+    let is_undefined = esr >> 26 == 0;
+    let read = if is_undefined { user::load_word(frame.pc).and_then(from_instruction) } else { from_syndrome(esr) };
+    let Some(read) = read else { return false };
+    let value = match (read.crm, read.op2) {
         (0, 0) => sysreg::read!(MIDR_EL1),
         (0, 5) => 0x8000_0000,
         (0, 6) => sysreg::read!(REVIDR_EL1),
@@ -60,7 +73,7 @@ pub fn emulate(frame: &mut TrapFrame, esr: u64) -> bool {
         (1..=7, _) => 0,
         _ => return false,
     };
-    if let Some(register) = frame.x.get_mut(trapped.rt) {
+    if let Some(register) = frame.x.get_mut(read.rt) {
         *register = value;
     }
     frame.pc += 4;

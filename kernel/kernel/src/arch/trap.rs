@@ -131,7 +131,7 @@ pub extern "C" fn user_sync(frame: &mut TrapFrame) {
     match esr >> 26 {
         class::SVC => syscall::dispatch(frame),
         class::DATA_ABORT | class::INSTRUCTION_ABORT => user_abort(frame, esr, far),
-        class::SYSTEM_REGISTER if idreg::emulate(frame, esr) => {}
+        class::SYSTEM_REGISTER | class::UNKNOWN if idreg::emulate(frame, esr) => {}
         other => {
             let kind = match other {
                 class::PC_ALIGNMENT | class::SP_ALIGNMENT => FaultKind::Alignment,
