@@ -49,6 +49,25 @@ def test_a_panic_ends_the_wait_at_once(line: Line) -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.parametrize(
+    ("events", "ends"),
+    [
+        (b'[evt] boot.failed t=1.000000 what=service why="login: exec"\n', True),
+        (b"[evt] loader.error t=1.000000 what=boot where=disk why=none\n", True),
+        (b"[evt] loader.error t=1.000000 what=digest where=a why=bad\n[evt] boot.ready t=2.000000\n", False),
+        (b"[evt] service.failed t=1.000000 name=x what=exec why=y\n[evt] boot.ready t=2.000000\n", False),
+    ],
+)
+def test_only_what_cannot_be_recovered_from_ends_the_wait(line: Line, events: bytes, ends: bool) -> None:
+    console, guest = line
+    guest.sendall(events)
+    if ends:
+        with pytest.raises(BootError, match=r"(boot.failed|loader.error) t=1"):
+            console.event("boot.ready", seconds=60)
+    else:
+        console.event("boot.ready", seconds=60)
+
+
 def test_success_counts_even_when_a_failure_follows(line: Line) -> None:
     console, guest = line
     guest.sendall(b"[evt] boot.ready t=1.000000\r\n[evt] kernel.panic t=1.000001 why=late\r\n")

@@ -6,7 +6,7 @@ import codecs
 import re
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,9 @@ from swiftbuild.wire.event import MARK, Cleaner, parse
 
 T = TypeVar("T")
 
-FAILURE_EVENTS = ("kernel.panic", "service.failed")
+FAILURE_EVENTS = ("kernel.panic", "boot.failed")
+LOADER_ENDS = ("boot", "handoff", "loader")
+"""What the loader cannot go on from; any other `loader.error` leaves it another slot."""
 FAILURE_TEXT = (
     (re.compile(r"Synchronous Exception at 0x[0-9A-Fa-f]+"), "the firmware took an exception"),
     (re.compile(r"ASSERT(_EFI_ERROR)? .*"), "the firmware failed an assertion"),
@@ -28,6 +30,11 @@ TAIL_LINES = 25
 TEXT_BYTES_MAX = 16 << 20
 """Console text that is kept; a guest that prints more has run away."""
 POLL_SECONDS = 0.25
+
+
+def fatal(event: Event) -> bool:
+    """After this event there will be no `boot.ready`."""
+    return event.name in FAILURE_EVENTS or (event.name == "loader.error" and event.get("what") in LOADER_ENDS)
 
 
 class Console:
@@ -45,7 +52,6 @@ class Console:
         self.events: list[Event] = []
         self.malformed: list[str] = []
         self.closed = False
-        self.failure_events: Sequence[str] = FAILURE_EVENTS
 
     def pump(self, seconds: float) -> None:
         """Takes in what arrives within that time, at most one chunk."""
@@ -109,7 +115,7 @@ class Console:
 
     def _raise_failure(self, seen: int, what: str) -> int:
         for event in self.events[seen:]:
-            if event.name in self.failure_events:
+            if fatal(event):
                 self._drain()
                 raise self.error(f"{event.line()} while waiting for {what}")
         tail = self.text[self._cursor :][-8192:]
