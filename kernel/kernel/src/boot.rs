@@ -81,11 +81,19 @@ fn direct_boot(fdt: u64, storage: &mut [Region]) -> &[Region] {
     let mut set = |start, length, kind| map.set(start, length, kind).expect("room in the memory map");
     machine.memory.iter().for_each(|part| set(part.base, part.length, RegionKind::Usable));
     machine.reserved.iter().for_each(|part| set(part.base, part.length, RegionKind::Reserved));
-    set(fdt, info.fdt_length, RegionKind::Reserved);
     set(info.kernel_start, info.kernel_length, RegionKind::Kernel);
     if let Some(initrd) = machine.initrd {
-        set(initrd.base, initrd.length, RegionKind::Base);
         find_sections(&mut info, initrd.base, initrd.length);
+        // The rest of a slot image, the kernel's ELF and the loader, is free memory now, as the FDT is.
+        let kept = [
+            (info.header_start, release::AREA_SIZE as u64),
+            (info.erofs_start, info.erofs_length),
+            (info.verity_start, info.verity_length),
+            (info.symbols_start, info.symbols_length),
+        ];
+        kept.into_iter()
+            .filter(|(start, _)| *start != 0)
+            .for_each(|(start, length)| set(start, length, RegionKind::Base));
     }
     let _ = INFO.set(info);
     let count = map.regions().len();

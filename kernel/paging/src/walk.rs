@@ -99,7 +99,7 @@ fn visit_table<T: Tables>(
         let index = level.index(address);
         let begin = address & !(level.size() - 1);
         // The last entry of the highest table ends at 2^64.
-        let next = begin.checked_add(level.size()).unwrap_or(u64::MAX);
+        let next = begin.saturating_add(level.size());
         let descriptor = tables.read(table, index);
         if descriptor.is_table(level) {
             visit_table(tables, descriptor.address(), level.below(), address, next.min(end), visit);

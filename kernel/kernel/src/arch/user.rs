@@ -1,5 +1,5 @@
 //! Copies between the kernel and a user's memory, with unprivileged loads and stores (LDTR, STTR; Arm ARM, C3.2.7): the hardware itself checks that the
-//! user may do it, PAN or not, and no address of the kernel's can be reached. A fault that cannot be resolved ends the copy.
+//! user may do it, PAN or not, and no address of the kernel's can be reached. Neither side has to be aligned: this is Normal memory. A fault that cannot be resolved ends the copy.
 
 core::arch::global_asm!(
     r#"
@@ -9,9 +9,6 @@ core::arch::global_asm!(
 user_copy_start:
 .global user_copy_in
 user_copy_in:
-    orr     x3, x0, x1
-    tst     x3, #7
-    b.ne    2f
 1:  cmp     x2, #32
     b.lo    4f
     ldtr    x4, [x0]
@@ -43,9 +40,6 @@ user_copy_in:
 // x0 = kernel source, x1 = user destination, x2 = bytes.
 .global user_copy_out
 user_copy_out:
-    orr     x3, x0, x1
-    tst     x3, #7
-    b.ne    2f
 1:  cmp     x2, #32
     b.lo    4f
     ldp     x4, x5, [x0]

@@ -21,10 +21,10 @@ pub use space::{AddressSpace, Backing, PageSource, Place, Protection, SharedMemo
 
 /// Maps RAM in the direct map and hands it to the page allocator.
 ///
-/// What the loader left in `Loader` memory and the kernel goes on reading is kept: FDT and command line.
+/// Of what the loader left in `Loader` memory only the command line is kept: the firmware's tables have been read.
 pub fn init(regions: &[Region]) {
     let info = boot::info();
-    let kept = [(info.fdt, info.fdt_length), (info.command_line, info.command_line_length)];
+    let kept = [(info.command_line, info.command_line_length)];
     let (mut ram, mut base) = (0, 0);
     for region in regions {
         let end = region.start + region.length;
