@@ -33,6 +33,8 @@ impl Rights {
     pub const DUPLICATE: Self = Self(32);
     /// Hand it to another process.
     pub const TRANSFER: Self = Self(64);
+    /// All of these.
+    pub const ALL: Self = Self(127);
 
     /// Both.
     #[must_use]
@@ -262,7 +264,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    const ALL: Rights = Rights(127);
+    const ALL: Rights = Rights::ALL;
 
     fn entry(object: u32, rights: Rights) -> Entry<u32> {
         Entry::new(object, Kind::File, rights)

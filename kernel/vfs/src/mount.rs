@@ -108,6 +108,19 @@ impl<W: World> Mount<W> {
         &self.volume
     }
 
+    /// The path in its volume of what it shows: `/`, unless it is a bind of a part.
+    #[must_use]
+    pub fn shown(&self) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut here = self.root.clone();
+        while !Arc::ptr_eq(&here, &self.volume.root) {
+            let Some(parent) = here.parent() else { break };
+            parts.push(here.name());
+            here = parent;
+        }
+        join(&parts)
+    }
+
     /// Nothing is written through it.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -322,19 +335,20 @@ impl<W: World> Path<W> {
             parts.push(here.dentry.name());
             here = Self { mount: here.mount, dentry: parent };
         };
-        let mut text = Vec::new();
-        for part in parts.iter().rev() {
-            text.push(b'/');
-            text.extend_from_slice(part);
-        }
-        if text.is_empty() {
-            text.push(b'/');
-        }
+        let mut text = join(&parts);
         if self.dentry.is_dead() {
             text.extend_from_slice(b" (deleted)");
         }
         (text, within)
     }
+}
+
+/// A path of these names, the last first.
+fn join(parts: &[Box<[u8]>]) -> Vec<u8> {
+    if parts.is_empty() {
+        return b"/".into();
+    }
+    parts.iter().rev().flat_map(|part| core::iter::once(b'/').chain(part.iter().copied())).collect()
 }
 
 impl<W: World> core::fmt::Debug for Path<W> {

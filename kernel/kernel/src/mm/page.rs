@@ -78,6 +78,33 @@ impl PageRef {
         Self { physical, counted }
     }
 
+    /// Its bytes. Others may write the page meanwhile; then what is seen is some mixture.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: a page of RAM that this share keeps. A program that has the page mapped may change bytes at any time; they are copied from here by
+        // plain loads, and nothing is decided on a byte that is then read again.
+        unsafe { core::slice::from_raw_parts(kmap::to_virtual(self.physical) as *const u8, PAGE_SIZE as usize) }
+    }
+
+    /// Gives its bytes to `change`, which may itself fault and sleep: so it can copy from a program straight into the page.
+    ///
+    /// # Panics
+    /// When the page is foreign: those are read-only.
+    pub fn change(&self, change: &mut dyn FnMut(&mut [u8])) {
+        assert!(self.counted);
+        // SAFETY: a page of RAM that this share keeps. Others that hold shares may change bytes meanwhile (two writes to one place of a shared file
+        // are unordered for programs too); `change` only stores, and decides nothing on what it finds.
+        change(unsafe { core::slice::from_raw_parts_mut(kmap::to_virtual(self.physical) as *mut u8, PAGE_SIZE as usize) });
+    }
+
+    /// The page that these bytes are, when they are a whole page of RAM that is read-only for good.
+    #[must_use]
+    pub fn in_place(bytes: &'static [u8]) -> Option<Self> {
+        let whole = bytes.len() == PAGE_SIZE as usize && bytes.as_ptr().addr().is_multiple_of(PAGE_SIZE as usize);
+        let physical = kmap::direct_to_physical(bytes.as_ptr().addr() as u64).filter(|_| whole)?;
+        Some(Self::foreign(physical))
+    }
+
     /// Copies bytes out, from `offset` on. Others may write the page meanwhile; then what is read is some mixture.
     ///
     /// # Panics

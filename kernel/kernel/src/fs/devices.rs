@@ -1,0 +1,165 @@
+//! /dev, and who serves which device number.
+
+use alloc::sync::Arc;
+
+use linux::Errno;
+use linux::flags::{O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFCHR, S_IFDIR};
+use linux::types::device;
+use vfs::access::Credentials;
+use vfs::tmpfs;
+use vfs::{Sink, Source};
+
+use super::tty::{self, OpenTerminal};
+use super::{At, Kernel, Mount, Path, PathContext, Volume};
+use crate::process::{current, job};
+use crate::{events, random};
+
+const NULL: u64 = device(1, 3);
+const ZERO: u64 = device(1, 5);
+const FULL: u64 = device(1, 7);
+const RANDOM: u64 = device(1, 8);
+const URANDOM: u64 = device(1, 9);
+const KMSG: u64 = device(1, 11);
+const TTY: u64 = device(5, 0);
+const CONSOLE: u64 = device(5, 1);
+/// The number that Linux gives the first PL011.
+pub const SERIAL: u64 = device(204, 64);
+/// Ours: major 240 is for local use (Linux, devices.txt).
+const EVENTS: u64 = device(240, 0);
+
+/// Bytes of random numbers made at once.
+const RANDOM_CHUNK: usize = 256;
+/// The longest line that is written to the events or the log; more is a second line.
+const LINE_MAX: usize = 480;
+
+const NODES: [(&str, u64, u32); 10] = [
+    ("null", NULL, 0o666),
+    ("zero", ZERO, 0o666),
+    ("full", FULL, 0o666),
+    ("random", RANDOM, 0o666),
+    ("urandom", URANDOM, 0o666),
+    ("kmsg", KMSG, 0o644),
+    ("tty", TTY, 0o666),
+    ("console", CONSOLE, 0o600),
+    ("ttyAMA0", SERIAL, 0o620),
+    ("events", EVENTS, 0o620),
+];
+
+const LINKS: [(&str, &str); 4] =
+    [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
+
+/// A volume with the nodes of all devices, to be mounted on /dev.
+///
+/// # Errors
+/// `ENOSPC`, `ENOMEM`.
+pub fn volume() -> Result<Arc<Volume>, Errno> {
+    let options = tmpfs::Options { pages_max: 16384, inodes_max: 4096, root_mode: 0o755 };
+    let volume = tmpfs::volume(b"devtmpfs", options);
+    let root = Path::root_of(&Mount::root(volume.clone()));
+    let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0 };
+    for (name, number, mode) in NODES {
+        vfs::create::mknod(&context, &At::cwd(name.as_bytes()), S_IFCHR | mode, number)?;
+    }
+    for (name, target) in LINKS {
+        vfs::create::symlink(&context, target.as_bytes(), &At::cwd(name.as_bytes()))?;
+    }
+    vfs::create::mkdir(&context, &At::cwd(b"shm"), S_IFDIR | 0o1777)?;
+    Ok(volume)
+}
+
+/// Opens the character device of this number.
+///
+/// # Errors
+/// `ENXIO` when nobody serves it.
+pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno> {
+    Ok(match number {
+        NULL => Arc::new(Memory::Null),
+        ZERO => Arc::new(Memory::Zero),
+        FULL => Arc::new(Memory::Full),
+        RANDOM | URANDOM => Arc::new(Memory::Random),
+        KMSG => Arc::new(Memory::Log),
+        EVENTS => Arc::new(Memory::Events),
+        TTY => Arc::new(OpenTerminal(job::terminal_of(&current().process).ok_or(Errno::ENXIO)?)),
+        CONSOLE => Arc::new(OpenTerminal(tty::console().clone())),
+        SERIAL => {
+            if flags & O_NOCTTY == 0 && flags & O_ACCMODE != O_WRONLY {
+                job::adopt_terminal(&current().process, tty::console());
+            }
+            Arc::new(OpenTerminal(tty::console().clone()))
+        }
+        _ => return Err(Errno::ENXIO),
+    })
+}
+
+/// The devices without hardware.
+enum Memory {
+    Null,
+    Zero,
+    Full,
+    Random,
+    /// What is written becomes an event `log.note`.
+    Log,
+    /// What is written, line by line, becomes events: `NAME KEY=VALUE …`.
+    Events,
+}
+
+impl vfs::File<Kernel> for Memory {
+    fn is_seekable(&self) -> bool {
+        // lseek answers 0 on these, as on Linux; offsets do not matter to them.
+        !matches!(self, Self::Log | Self::Events)
+    }
+
+    fn read(&self, _offset: u64, to: &mut dyn Sink, flags: u32) -> Result<(), Errno> {
+        match self {
+            Self::Null => Ok(()),
+            Self::Zero | Self::Full => to.put_zeroes(to.room()).map(|_| ()),
+            Self::Random => {
+                let mut chunk = [0; RANDOM_CHUNK];
+                while to.room() > 0 {
+                    let wanted = to.room().min(RANDOM_CHUNK);
+                    random::fill(&mut chunk[..wanted]);
+                    to.put(&chunk[..wanted])?;
+                }
+                Ok(())
+            }
+            // There is no log to read here: /proc/events has the events.
+            Self::Log | Self::Events => Err(if flags & O_NONBLOCK != 0 { Errno::EAGAIN } else { Errno::EINVAL }),
+        }
+    }
+
+    fn write(&self, offset: u64, from: &mut dyn Source, _flags: u32) -> Result<u64, Errno> {
+        match self {
+            Self::Full => return Err(Errno::ENOSPC),
+            Self::Null | Self::Zero | Self::Random => from.skip(),
+            Self::Log | Self::Events => {
+                while from.left() > 0 {
+                    let mut text = [0; LINE_MAX];
+                    let count = from.take(&mut text)?;
+                    self.note(&text[..count])?;
+                }
+            }
+        }
+        Ok(offset)
+    }
+
+    fn poll<'a>(&'a self, _watch: Option<&mut dyn vfs::Watch<'a, Kernel>>) -> u16 {
+        match self {
+            Self::Log | Self::Events => POLLOUT | POLLWRNORM,
+            _ => POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM,
+        }
+    }
+}
+
+impl Memory {
+    fn note(&self, text: &[u8]) -> Result<(), Errno> {
+        let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            match self {
+                Self::Log => crate::event!("log.note", text = line),
+                _ if !events::emit_text(line) => return Err(Errno::EINVAL),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

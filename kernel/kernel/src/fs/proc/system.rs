@@ -1,0 +1,293 @@
+//! The texts about the machine as a whole.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use linux::Errno;
+
+use super::tree::Leaf;
+use crate::arch::cpu::{self, Cpu, Mode};
+use crate::arch::{idreg, timer};
+use crate::mm::{self, frames};
+use crate::process::table;
+use crate::sync::{Mutex, Once, mutex};
+use crate::{boot, clock, events, random};
+
+type Made = Result<Vec<u8>, Errno>;
+
+/// Ticks per second of times that programs see (`AT_CLKTCK`).
+pub const USER_HZ: u64 = 100;
+/// What programs take for a Linux version: the oldest that the C libraries of today ask for is 3.7.
+pub const RELEASE: &str = "6.1.0-swift";
+const KIB: u64 = 1024;
+
+/// /proc, but for processes. Leaves of one directory stand together.
+pub const LEAVES: &[Leaf] = &[
+    Leaf::new("cmdline", command_line),
+    Leaf::new("cpuinfo", cpuinfo),
+    Leaf::new("events", || Ok(events::text())),
+    Leaf::new("filesystems", || Ok(b"nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tpipefs\n\terofs\n".into())),
+    Leaf::new("interrupts", interrupts),
+    Leaf::new("loadavg", loadavg),
+    Leaf::new("meminfo", meminfo),
+    Leaf::new("stat", stat),
+    Leaf::new("sys/kernel/cap_last_cap", || Ok(b"40\n".into())),
+    Leaf { path: "sys/kernel/hostname", mode: 0o644, text: hostname_text, store: Some(set_hostname) },
+    Leaf::new("sys/kernel/ngroups_max", || Ok(b"65536\n".into())),
+    Leaf::new("sys/kernel/osrelease", || Ok(format!("{RELEASE}\n").into())),
+    Leaf::new("sys/kernel/ostype", || Ok(b"Linux\n".into())),
+    Leaf::new("sys/kernel/pid_max", || Ok(b"32768\n".into())),
+    Leaf::new("sys/kernel/random/boot_id", || Ok(format!("{}\n", boot_id()).into())),
+    Leaf::new("sys/kernel/random/entropy_avail", || Ok(b"256\n".into())),
+    Leaf::new("sys/kernel/random/uuid", || Ok(format!("{}\n", random_uuid()).into())),
+    Leaf::new("sys/kernel/version", || Ok(format!("{}\n", version_name()).into())),
+    Leaf::new("sys/net/core/somaxconn", || Ok(b"4096\n".into())),
+    Leaf::new("sys/vm/overcommit_memory", || Ok(b"0\n".into())),
+    Leaf::new("uptime", uptime),
+    Leaf::new("version", || Ok(format!("Linux version {RELEASE} (swift-os) {}\n", version_name()).into())),
+    Leaf::new("vmstat", vmstat),
+];
+
+/// /sys, as far as programs look at it.
+pub const MACHINE_LEAVES: &[Leaf] = &[
+    Leaf::new("devices/system/cpu/online", cpu_range),
+    Leaf::new("devices/system/cpu/possible", cpu_range),
+    Leaf::new("devices/system/cpu/present", cpu_range),
+    Leaf::new("kernel/mm/transparent_hugepage/enabled", || Ok(b"always madvise [never]\n".into())),
+];
+
+/// What `uname` calls the version.
+pub fn version_name() -> String {
+    format!("#1 SMP swift-os {} {}", env!("CARGO_PKG_VERSION"), option_env!("SWIFT_BUILD").unwrap_or("unknown"))
+}
+
+fn command_line() -> Made {
+    let mut text: Vec<u8> = boot::command_line().into();
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn online() -> impl Iterator<Item = &'static Cpu> {
+    cpu::all().iter().filter(|cpu| cpu.online.load(Ordering::Relaxed))
+}
+
+fn cpu_range() -> Made {
+    Ok(match online().count() {
+        0 | 1 => "0\n".into(),
+        count => format!("0-{}\n", count - 1).into(),
+    })
+}
+
+fn cpuinfo() -> Made {
+    let mut text = String::new();
+    let main_id = idreg::main_id();
+    for cpu in online() {
+        let _ = write!(
+            text,
+            "processor\t: {}\nBogoMIPS\t: {}.{:02}\nFeatures\t: {}\nCPU implementer\t: {:#04x}\nCPU architecture: 8\n\
+             CPU variant\t: {:#x}\nCPU part\t: {:#05x}\nCPU revision\t: {}\n\n",
+            cpu.index,
+            // Twice the timer's frequency, as Linux derives it.
+            timer::frequency() * 2 / 1_000_000,
+            timer::frequency() * 2 / 10_000 % 100,
+            features(super::process::hwcap()),
+            main_id >> 24 & 0xff,
+            main_id >> 20 & 0xf,
+            main_id >> 4 & 0xfff,
+            main_id & 0xf,
+        );
+    }
+    Ok(text.into())
+}
+
+/// Names of the bits of HWCAP, from bit 0 (arch/arm64/kernel/cpuinfo.c).
+const FEATURES: [&str; 32] = [
+    "fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid", "asimdrdm", "jscvt", "fcma",
+    "lrcpc", "dcpop", "sha3", "sm3", "sm4", "asimddp", "sha512", "sve", "asimdfhm", "dit", "uscat", "ilrcpc", "flagm", "ssbs", "sb",
+    "paca", "pacg",
+];
+
+fn features(bits: u64) -> String {
+    let set = FEATURES.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+    set.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+}
+
+fn interrupts() -> Made {
+    let mut text = String::from("     ");
+    for cpu in online() {
+        let _ = write!(text, "{:>11}", format!("CPU{}", cpu.index));
+    }
+    text.push_str("\nTIMER");
+    for cpu in online() {
+        let _ = write!(text, "{:>11}", cpu.ticks.load(Ordering::Relaxed));
+    }
+    text.push('\n');
+    Ok(text.into())
+}
+
+/// Counter ticks as ticks that programs see.
+fn user_ticks(ticks: u64) -> u64 {
+    duration_ticks(timer::ticks_to_duration(ticks))
+}
+
+/// A span as ticks that programs see.
+pub fn duration_ticks(span: Duration) -> u64 {
+    span.as_secs() * USER_HZ + u64::from(span.subsec_nanos()) * USER_HZ / 1_000_000_000
+}
+
+fn spent(cpu: &Cpu, mode: Mode) -> u64 {
+    user_ticks(cpu.spent[mode as usize].load(Ordering::Relaxed))
+}
+
+/// `user nice system idle iowait irq softirq steal guest guest_nice` of one or all CPUs.
+fn cpu_line(text: &mut String, name: &str, cpus: &[&Cpu]) {
+    let sum = |mode: Mode| cpus.iter().map(|cpu| spent(cpu, mode)).sum::<u64>();
+    let _ = writeln!(text, "{name} {} 0 {} {} 0 0 0 0 0 0", sum(Mode::User), sum(Mode::System), sum(Mode::Idle));
+}
+
+fn stat() -> Made {
+    let cpus: Vec<&Cpu> = online().collect();
+    let mut text = String::new();
+    cpu_line(&mut text, "cpu ", &cpus);
+    for cpu in &cpus {
+        cpu_line(&mut text, &format!("cpu{}", cpu.index), &[*cpu]);
+    }
+    let ticks: u64 = cpus.iter().map(|cpu| cpu.ticks.load(Ordering::Relaxed)).sum();
+    let booted = clock::realtime().sec - timer::now().as_secs() as i64;
+    let running = super::process::counts().running;
+    let forks = table::lock().forks();
+    let _ = write!(text, "intr {ticks}\nctxt {}\nbtime {booted}\nprocesses {forks}\n", crate::sched::switches());
+    let _ = write!(text, "procs_running {running}\nprocs_blocked 0\n");
+    Ok(text.into())
+}
+
+fn meminfo() -> Made {
+    let (total, free) = (mm::total_bytes() / KIB, frames::free_bytes() / KIB);
+    let mut text = String::new();
+    for (name, value) in [
+        ("MemTotal", total),
+        ("MemFree", free),
+        ("MemAvailable", free),
+        ("Buffers", 0),
+        ("Cached", 0),
+        ("SwapCached", 0),
+        ("Active", 0),
+        ("Inactive", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("Mapped", 0),
+        ("Shmem", 0),
+        ("Slab", 0),
+        ("CommitLimit", total),
+        ("Committed_AS", total - free),
+    ] {
+        let _ = writeln!(text, "{:<15} {value:>8} kB", format!("{name}:"));
+    }
+    Ok(text.into())
+}
+
+fn uptime() -> Made {
+    let now = timer::now();
+    let idle: u64 = online().map(|cpu| spent(cpu, Mode::Idle)).sum();
+    let hundredths = now.subsec_millis() / 10;
+    Ok(format!("{}.{hundredths:02} {}.{:02}\n", now.as_secs(), idle / USER_HZ, idle % USER_HZ).into())
+}
+
+/// Bits behind the point of a load.
+const FIXED: u32 = 16;
+/// Over this span a load loses so much of its past: 5 s of 1, 5 and 15 minutes, e^-1/12 and so on, with [`FIXED`] bits.
+const STEP: Duration = Duration::from_secs(5);
+const DECAY: [u64; 3] = [60296, 64453, 65173];
+
+struct Load {
+    /// Until when it is reckoned, and the CPUs' busy time until then.
+    at: Duration,
+    busy: Duration,
+    average: [u64; 3],
+}
+
+static LOAD: Mutex<Load> = mutex(Load { at: Duration::ZERO, busy: Duration::ZERO, average: [0; 3] });
+
+/// How many CPUs were busy on average over the last 1, 5 and 15 minutes. It is reckoned when asked for, so that nothing has to wake an idle machine.
+pub fn load_average() -> [u64; 3] {
+    /// More steps than this leave nothing of the past.
+    const STEPS_MAX: u64 = 1000;
+    let busy = online().map(|cpu| cpu.spent[Mode::User as usize].load(Ordering::Relaxed) + cpu.spent[Mode::System as usize].load(Ordering::Relaxed));
+    let (now, busy) = (timer::now(), timer::ticks_to_duration(busy.sum()));
+    let mut load = LOAD.lock();
+    let span = now - load.at;
+    let steps = span.as_secs() / STEP.as_secs();
+    if steps > 0 {
+        let share = (busy.saturating_sub(load.busy).as_micros() << FIXED) / span.as_micros();
+        for (average, decay) in load.average.iter_mut().zip(DECAY) {
+            for _ in 0..steps.min(STEPS_MAX) {
+                *average = (*average * decay + share as u64 * ((1 << FIXED) - decay)) >> FIXED;
+            }
+        }
+        (load.at, load.busy) = (now, busy);
+    }
+    load.average
+}
+
+fn loadavg() -> Made {
+    let counts = super::process::counts();
+    let shown = |load: u64| format!("{}.{:02}", load >> FIXED, (load & ((1 << FIXED) - 1)) * 100 >> FIXED);
+    let [one, five, fifteen] = load_average().map(shown);
+    Ok(format!("{one} {five} {fifteen} {}/{} {}\n", counts.running, counts.threads, counts.newest).into())
+}
+
+fn vmstat() -> Made {
+    Ok(format!("nr_free_pages {}\npgfault 0\npgmajfault 0\n", frames::free_bytes() / vfs::PAGE_SIZE as u64).into())
+}
+
+static HOSTNAME: Mutex<String> = mutex(String::new());
+
+/// What `uname` calls this machine.
+pub fn hostname() -> String {
+    let name = HOSTNAME.lock();
+    if name.is_empty() { "swift-os".into() } else { name.clone() }
+}
+
+/// `sethostname`; checking who asks is the caller's.
+///
+/// # Errors
+/// `EINVAL` for a name that is too long or no text.
+pub fn set_hostname(name: &[u8]) -> Result<(), Errno> {
+    const HOST_NAME_MAX: usize = 64;
+    let name = core::str::from_utf8(name).map_err(|_| Errno::EINVAL)?.trim_end_matches('\n');
+    if name.len() > HOST_NAME_MAX {
+        return Err(Errno::EINVAL);
+    }
+    *HOSTNAME.lock() = name.into();
+    Ok(())
+}
+
+fn hostname_text() -> Made {
+    Ok(format!("{}\n", hostname()).into())
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn random_uuid() -> String {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+        let _ = write!(text, "{dash}{byte:02x}");
+    }
+    text
+}
+
+/// The same until the machine starts again.
+fn boot_id() -> &'static str {
+    static BOOT_ID: Once<String> = Once::new();
+    BOOT_ID.get_or_init(random_uuid)
+}
