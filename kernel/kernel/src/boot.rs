@@ -7,7 +7,7 @@ use crate::arch::{cpu, entry, smp};
 use crate::drivers::console;
 use crate::mm::kmap::{self, Window};
 use crate::sync::Once;
-use crate::{drivers, event, mm, panic, platform, process, sched};
+use crate::{drivers, event, fs, mm, panic, platform, process, sched};
 
 /// Where the early console is until the firmware's tables have been read: QEMU's virt board.
 const EARLY_UART: u64 = 0x0900_0000;
@@ -53,15 +53,37 @@ fn prepare_panic() {
     if info.symbols_length > 0 {
         kmap::map_bytes(info.symbols_start, info.symbols_length).map_or((), panic::set_symbols);
     }
-    let given = kmap::map_bytes(info.command_line, info.command_line_length).filter(|line| !line.is_empty());
-    let command_line = given.and_then(|line| core::str::from_utf8(line).ok());
-    panic::set_policy(command_line.unwrap_or(&platform::get().bootargs));
+    panic::set_policy(command_line());
+}
+
+/// What the loader, or else the firmware's tables, told the kernel to do.
+#[must_use]
+pub fn command_line() -> &'static str {
+    static LINE: Once<&'static str> = Once::new();
+    LINE.get_or_init(|| {
+        let info = info();
+        let given = kmap::map_bytes(info.command_line, info.command_line_length).filter(|line| !line.is_empty());
+        given.and_then(|line| core::str::from_utf8(line).ok()).unwrap_or(&platform::get().bootargs)
+    })
+}
+
+/// Mounts the base and what goes on top of it, and gives the console to programs.
+fn open_files() {
+    let info = info();
+    let Some(base) = kmap::base_bytes(info.erofs_start, info.erofs_length) else {
+        return event!("base.failed", what = "no base image", why = "the loader gave none");
+    };
+    match fs::mounts::mount_all(base) {
+        Ok(()) => fs::tty::start_console(),
+        Err(error) => event!("base.failed", what = "mount", why = error),
+    }
 }
 
 /// The rest of the boot, in a thread, with this CPU running threads and taking interrupts.
 fn bring_up() {
     smp::start_others();
     drivers::init();
+    open_files();
     process::start_init();
 }
 

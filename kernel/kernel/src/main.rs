@@ -6,8 +6,10 @@ extern crate alloc;
 
 mod arch;
 mod boot;
+mod clock;
 mod drivers;
 mod events;
+mod fs;
 mod mm;
 mod panic;
 mod platform;

@@ -21,6 +21,8 @@ pub struct Cpu {
     pub online: AtomicBool,
     /// The thread on it, as [`crate::arch::thread`] keeps it.
     pub current: AtomicUsize,
+    /// Times that another thread was chosen to run here.
+    pub switches: AtomicU64,
     /// Timer interrupts taken.
     pub ticks: AtomicU64,
     /// Set by any CPU: choose again which thread to run, at the next chance.
@@ -59,6 +61,7 @@ impl Cpu {
         Self {
             index: 0,
             held_ranks: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
             mpidr: AtomicU64::new(0),
             online: AtomicBool::new(false),
             current: AtomicUsize::new(0),

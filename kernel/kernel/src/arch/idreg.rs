@@ -40,6 +40,12 @@ fn fields(value: u64, positions: &[u32]) -> u64 {
     positions.iter().fold(0, |kept, position| kept | value & 15 << position)
 }
 
+/// MIDR_EL1: who made this CPU, and which it is.
+#[must_use]
+pub fn main_id() -> u64 {
+    sysreg::read!(MIDR_EL1)
+}
+
 /// ID_AA64ISAR0_EL1: AES, SHA1, SHA2, CRC32, atomics, RDM, SHA3, SM3, SM4, DP, FHM, TS.
 #[must_use]
 pub fn isar0() -> u64 {

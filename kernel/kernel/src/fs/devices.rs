@@ -3,7 +3,9 @@
 use alloc::sync::Arc;
 
 use linux::Errno;
-use linux::flags::{O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFCHR, S_IFDIR};
+use linux::flags::{
+    O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFCHR, S_IFDIR,
+};
 use linux::types::device;
 use vfs::access::Credentials;
 use vfs::tmpfs;
@@ -45,8 +47,12 @@ const NODES: [(&str, u64, u32); 10] = [
     ("events", EVENTS, 0o620),
 ];
 
-const LINKS: [(&str, &str); 4] =
-    [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
 
 /// A volume with the nodes of all devices, to be mounted on /dev.
 ///

@@ -90,7 +90,14 @@ const MS_PROPAGATION: u64 = 0xf << 17;
 ///
 /// # Errors
 /// As mount(2); `EINVAL` for what is not had (remount, move).
-pub fn mount(context: &PathContext, source: &[u8], target: &[u8], kind: &[u8], flags: u64, data: &[u8]) -> Result<(), Errno> {
+pub fn mount(
+    context: &PathContext,
+    source: &[u8],
+    target: &[u8],
+    kind: &[u8],
+    flags: u64,
+    data: &[u8],
+) -> Result<(), Errno> {
     if !context.credentials.is_privileged() {
         return Err(Errno::EPERM);
     }

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use linux::Errno;
 use linux::flags::{
-    F_GETPIPE_SZ, F_SETPIPE_SZ, FIONREAD, O_ACCMODE, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM,
-    POLLWRNORM, S_IFIFO,
+    F_GETPIPE_SZ, F_SETPIPE_SZ, FIONREAD, O_ACCMODE, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, POLLERR, POLLHUP, POLLIN,
+    POLLOUT, POLLRDNORM, POLLWRNORM, S_IFIFO,
 };
 use linux::types::{Statfs, Timespec};
 use vfs::access::Permission;
@@ -20,8 +20,8 @@ use vfs::ring::Ring;
 use vfs::{PAGE_SIZE, Sink, Source};
 
 use super::{Kernel, Mount, OpenFile, Path, Volume};
-use crate::mm::{PageRef, user};
 use crate::clock;
+use crate::mm::{PageRef, user};
 use crate::process::current;
 use crate::sched::WaitQueue;
 use crate::sync::{Mutex, Once, Rank, SpinLock, mutex};
@@ -371,11 +371,17 @@ fn anonymous(pipe: Option<Arc<Pipe>>, number: u64) -> Arc<Anonymous> {
     let special = Special::new(0);
     *special.state.lock() = pipe.map(|pipe| pipe as Arc<dyn Any + Send + Sync>);
     let permission = Permission { mode: S_IFIFO | 0o600, user: who.fsuid, group: who.fsgid };
-    Arc::new(Anonymous { pipe: special, number, made: clock::realtime(), permission: SpinLock::new(Rank::FILE, permission) })
+    Arc::new(Anonymous {
+        pipe: special,
+        number,
+        made: clock::realtime(),
+        permission: SpinLock::new(Rank::FILE, permission),
+    })
 }
 
 fn mount() -> Arc<Mount> {
-    let statistics = || Statfs { kind: MAGIC, bsize: PAGE_SIZE as i64, namelen: vfs::NAME_MAX as i64, ..Statfs::default() };
+    let statistics =
+        || Statfs { kind: MAGIC, bsize: PAGE_SIZE as i64, namelen: vfs::NAME_MAX as i64, ..Statfs::default() };
     Mount::root(Volume::new("pipefs", b"pipefs", false, anonymous(None, 0), statistics))
 }
 

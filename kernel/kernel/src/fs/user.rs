@@ -41,7 +41,11 @@ impl<'a> UserBuffer<'a> {
     }
 
     /// Goes over the next bytes, at most `wanted`; `copy` gets an address, how many bytes come before, and a count.
-    fn each(&mut self, wanted: usize, mut copy: impl FnMut(u64, usize, usize) -> Result<(), Errno>) -> Result<usize, Errno> {
+    fn each(
+        &mut self,
+        wanted: usize,
+        mut copy: impl FnMut(u64, usize, usize) -> Result<(), Errno>,
+    ) -> Result<usize, Errno> {
         let wanted = wanted.min(self.left);
         let mut moved = 0;
         while moved < wanted {

@@ -3,7 +3,7 @@
 //! Per open section (2 MiB) there are a page of [`FrameInfo`]s, at a fixed place of the metadata window, and a [`Section`] record in another
 //! window. Both windows are mapped as sections are opened, with frames of the section itself.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use frames::{FRAMES_PER_SECTION, Frames, Region, Section, SlabPage, Store};
 use paging::walk::{self, Tables};
@@ -124,6 +124,20 @@ pub fn allocate(order: u32) -> Option<u64> {
 /// Gives them back.
 pub fn release(frame: u64, order: u32) {
     FRAMES.lock_irq().release(&mut Windows, frame, order);
+}
+
+/// Bytes of RAM that the firmware gave, in use by whatever.
+static TOTAL: AtomicU64 = AtomicU64::new(0);
+
+/// Says how much RAM there is.
+pub fn set_total_bytes(bytes: u64) {
+    TOTAL.store(bytes, Ordering::Relaxed);
+}
+
+/// Bytes of RAM that the firmware gave, in use by whatever.
+#[must_use]
+pub fn total_bytes() -> u64 {
+    TOTAL.load(Ordering::Relaxed)
 }
 
 /// Bytes that can be allocated.

@@ -141,6 +141,15 @@ pub fn map_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
     Some(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
 }
 
+/// The bytes of the base image, in the direct map. `None`: there is none.
+#[must_use]
+pub fn base_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
+    let whole = physical.is_multiple_of(PAGE_SIZE) && length > 0;
+    // SAFETY: the boot-info block names this range as a section of the base, whose region `mm::init` mapped read-only, for good; the allocator never
+    // got it, so nobody writes it.
+    whole.then(|| unsafe { core::slice::from_raw_parts((DIRECT_BASE + physical) as *const u8, length as usize) })
+}
+
 /// Maps a page of the allocator for the kernel to read and write, where nothing is mapped; the mapping takes the share. False: no memory for tables.
 pub fn map_page(address: u64, page: PageRef) -> bool {
     let _guard = VMAP.lock_irq();

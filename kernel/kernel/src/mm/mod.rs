@@ -46,6 +46,7 @@ pub fn init(regions: &[Region]) {
             Some(RegionKind::Reserved | RegionKind::RuntimeServices | RegionKind::Device) | None => {}
         }
     }
+    frames::set_total_bytes(ram);
     event!("memory.ready", ram = ram, free = frames::free_bytes(), kernel = info.kernel_length, base = base);
 }
 

@@ -94,7 +94,9 @@ impl PageRef {
         assert!(self.counted);
         // SAFETY: a page of RAM that this share keeps. Others that hold shares may change bytes meanwhile (two writes to one place of a shared file
         // are unordered for programs too); `change` only stores, and decides nothing on what it finds.
-        change(unsafe { core::slice::from_raw_parts_mut(kmap::to_virtual(self.physical) as *mut u8, PAGE_SIZE as usize) });
+        change(unsafe {
+            core::slice::from_raw_parts_mut(kmap::to_virtual(self.physical) as *mut u8, PAGE_SIZE as usize)
+        });
     }
 
     /// The page that these bytes are, when they are a whole page of RAM that is read-only for good.

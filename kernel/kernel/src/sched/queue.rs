@@ -216,6 +216,7 @@ fn switch_from(ready: Option<Arc<Thread>>) {
         program_timer();
         return;
     }
+    cpu.switches.store(cpu.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     next.cpu.store(cpu.index, Ordering::Relaxed);
     next.activate_space();
     // No share of a thread may stay behind on this stack: it may never be returned to.

@@ -347,8 +347,17 @@ impl Sink for Forward<'_> {
 }
 
 /// Moves bytes between files; offsets that are given are read, and then moved, in the user's memory.
-fn transfer(call: &Call<'_>, from: &OpenFile, from_offset: u64, to: &OpenFile, to_offset: u64, count: u64) -> Result<u64, Errno> {
-    let offset = |address: u64| if address == 0 { Ok(None) } else { user::read::<u64>(address).and_then(check_offset).map(Some) };
+fn transfer(
+    call: &Call<'_>,
+    from: &OpenFile,
+    from_offset: u64,
+    to: &OpenFile,
+    to_offset: u64,
+    count: u64,
+) -> Result<u64, Errno> {
+    let offset = |address: u64| {
+        if address == 0 { Ok(None) } else { user::read::<u64>(address).and_then(check_offset).map(Some) }
+    };
     let (start, target) = (offset(from_offset)?, offset(to_offset)?);
     let left = usize::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX);
     let mut forward = Forward { to, offset: target, left, done: 0 };

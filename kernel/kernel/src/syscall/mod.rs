@@ -107,8 +107,11 @@ fn route(call: &Call<'_>, number: usize) -> Result<u64, Errno> {
         nr::FDATASYNC => file::fdatasync,
         nr::SYNC => file::sync,
         nr::SENDFILE => file::sendfile,
-        nr::FLOCK => file::flock,
         nr::FADVISE64 => file::fadvise64,
+        nr::SYNCFS => file::syncfs,
+        nr::PREADV2 => file::preadv2,
+        nr::PWRITEV2 => file::pwritev2,
+        nr::COPY_FILE_RANGE => file::copy_file_range,
         // Paths.
         nr::OPENAT => path::openat,
         nr::NEWFSTATAT => path::newfstatat,
@@ -137,6 +140,8 @@ fn route(call: &Call<'_>, number: usize) -> Result<u64, Errno> {
         nr::FCHDIR => path::fchdir,
         nr::CHROOT => path::chroot,
         nr::UMASK => path::umask,
+        nr::MOUNT => path::mount,
+        nr::UMOUNT2 => path::umount2,
         // Waiting for several.
         nr::PPOLL => poll::ppoll,
         nr::PSELECT6 => poll::pselect6,

@@ -74,7 +74,8 @@ pub fn unlinkat(call: &Call<'_>) -> Result<u64, Errno> {
     let flags = check_flags(flags, AT_REMOVEDIR)?;
     let target = Target::read(call, directory, address)?;
     let context = call.process.paths();
-    let removed = if flags == 0 { remove::unlink(&context, &target.at()) } else { remove::rmdir(&context, &target.at()) };
+    let removed =
+        if flags == 0 { remove::unlink(&context, &target.at()) } else { remove::rmdir(&context, &target.at()) };
     removed.map(|()| 0)
 }
 

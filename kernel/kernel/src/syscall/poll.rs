@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use linux::Errno;
-use linux::flags::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM, RLIMIT_NOFILE};
+use linux::flags::{
+    POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM, RLIMIT_NOFILE,
+};
 use linux::signal::SigSet;
 use linux::types::{PollFd, Timespec};
 
@@ -63,11 +65,16 @@ pub fn ppoll(call: &Call<'_>) -> Result<u64, Errno> {
             Some(Wanted { file: call.process.file(fd).ok().map(|(file, _)| file), events: entry.events })
         })
         .collect();
-    let files: Vec<Wanted> = wanted.into_iter().zip(&mut entries).filter_map(|(wanted, entry)| {
-        entry.revents = 0;
-        wanted
-    }).collect();
-    let ready = signal::with_mask(call.task, mask, || wait(&files, deadline).map_err(|error| interrupted(error.into())));
+    let files: Vec<Wanted> = wanted
+        .into_iter()
+        .zip(&mut entries)
+        .filter_map(|(wanted, entry)| {
+            entry.revents = 0;
+            wanted
+        })
+        .collect();
+    let ready =
+        signal::with_mask(call.task, mask, || wait(&files, deadline).map_err(|error| interrupted(error.into())));
     write_left(timeout, deadline);
     let ready = ready?;
     let shown = entries.iter_mut().filter(|entry| entry.fd >= 0).zip(ready);
@@ -124,7 +131,8 @@ pub fn pselect6(call: &Call<'_>) -> Result<u64, Errno> {
             descriptors.push(fd);
         }
     }
-    let ready = signal::with_mask(call.task, mask, || wait(&files, deadline).map_err(|error| interrupted(error.into())));
+    let ready =
+        signal::with_mask(call.task, mask, || wait(&files, deadline).map_err(|error| interrupted(error.into())));
     write_left(timeout, deadline);
     let ready = ready?;
     let mut found = 0;

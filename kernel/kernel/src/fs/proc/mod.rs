@@ -13,8 +13,8 @@ use alloc::format;
 use alloc::sync::Arc;
 
 use linux::Errno;
-use vfs::inode::{Entries, Kind};
 use vfs::Link;
+use vfs::inode::{Entries, Kind};
 
 use super::Volume;
 use crate::process::{current, table};
@@ -72,7 +72,8 @@ impl Directory for Root {
             let next = table::lock().at_or_behind(pid);
             let Some(found) = next else { return };
             let name = format!("{found}");
-            full = !take(process::number(found), u64::from(found) + 1 + FIRST_PROCESS, Kind::Directory, name.as_bytes());
+            full =
+                !take(process::number(found), u64::from(found) + 1 + FIRST_PROCESS, Kind::Directory, name.as_bytes());
             pid = found + 1;
         }
     }

@@ -54,7 +54,8 @@ pub struct Counts {
 /// Counts the threads of all processes.
 pub fn counts() -> Counts {
     let processes: Vec<Arc<Process>> = table::lock().iter().map(|(_, entry)| entry.process.clone()).collect();
-    let mut counts = Counts { running: 0, threads: 0, newest: processes.iter().map(|process| process.pid).max().unwrap_or(0) };
+    let mut counts =
+        Counts { running: 0, threads: 0, newest: processes.iter().map(|process| process.pid).max().unwrap_or(0) };
     for process in &processes {
         for member in &process.signals.lock().members {
             counts.threads += 1;
@@ -106,7 +107,10 @@ impl Directory for Files {
         let process = alive(&self.0)?;
         let index = FILES.iter().position(|(file, _)| file.as_bytes() == name).ok_or(Errno::ENOENT)?;
         let who = process.credentials();
-        Ok(Node { owner: (who.euid, who.egid), ..node(&process, number(process.pid) + index as u64 + 1, &FILES[index].1) })
+        Ok(Node {
+            owner: (who.euid, who.egid),
+            ..node(&process, number(process.pid) + index as u64 + 1, &FILES[index].1)
+        })
     }
 
     fn list(&self, position: u64, take: &mut Entries<'_>) {
@@ -200,7 +204,13 @@ impl Directory for Threads {
     fn find(&self, name: &[u8]) -> Result<Node, Errno> {
         let process = alive(&self.0)?;
         let tid = parse_number(name).ok_or(Errno::ENOENT)?;
-        let task = process.signals.lock().members.iter().find(|member| member.task.tid == tid).map(|member| member.task.clone());
+        let task = process
+            .signals
+            .lock()
+            .members
+            .iter()
+            .find(|member| member.task.tid == tid)
+            .map(|member| member.task.clone());
         let task = task.ok_or(Errno::ENOENT)?;
         Ok(Node::directory(thread_number(&process, tid), Thread(Arc::downgrade(&task))))
     }
@@ -350,7 +360,11 @@ fn stat(process: &Arc<Process>, task: Option<&Task>) -> Made {
     let _ = writeln!(
         text,
         " 0 0 {} 0 0 0 0 0 0 0 0 0 17 {cpu} 0 0 0 0 0 0 0 0 {} {} {} {} 0",
-        program.stack, program.arguments.start, program.arguments.end, program.environment.start, program.environment.end,
+        program.stack,
+        program.arguments.start,
+        program.arguments.end,
+        program.environment.start,
+        program.environment.end,
     );
     Ok(text.into())
 }
@@ -380,13 +394,22 @@ fn status(process: &Arc<Process>) -> Made {
     let umask = process.paths().umask;
     let descriptors = process.files.lock().extent();
     let groups: Vec<String> = who.groups.iter().map(|group| format!("{group}")).collect();
-    let mut text = format!("Name:\t{}\nUmask:\t{umask:04o}\nState:\t{state}\nTgid:\t{}\nNgid:\t0\n", name_of(process), process.pid);
+    let mut text = format!(
+        "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{state}\nTgid:\t{}\nNgid:\t0\n",
+        name_of(process),
+        process.pid
+    );
     let _ = write!(text, "Pid:\t{}\nPPid:\t{}\nTracerPid:\t0\n", process.pid, process.parent.load(Ordering::Relaxed));
     let _ = write!(text, "Uid:\t{}\t{}\t{}\t{}\n", who.uid, who.euid, who.suid, who.fsuid);
     let _ = write!(text, "Gid:\t{}\t{}\t{}\t{}\n", who.gid, who.egid, who.sgid, who.fsgid);
     let _ = write!(text, "FDSize:\t{descriptors}\nGroups:\t{} \n", groups.join(" "));
     let _ = write!(text, "VmPeak:\t{0:>8} kB\nVmSize:\t{0:>8} kB\n", mapped * kib);
-    let _ = write!(text, "VmRSS:\t{:>8} kB\nVmStk:\t{:>8} kB\n", resident * kib, process.limit(RLIMIT_STACK).min(1 << 30) / 1024);
+    let _ = write!(
+        text,
+        "VmRSS:\t{:>8} kB\nVmStk:\t{:>8} kB\n",
+        resident * kib,
+        process.limit(RLIMIT_STACK).min(1 << 30) / 1024
+    );
     let privileges: u64 = if who.is_privileged() { (1 << 41) - 1 } else { 0 };
     let _ = write!(text, "Threads:\t{}\n{}", facts.threads, signal_lines(process));
     let _ = write!(text, "CapInh:\t{:016x}\nCapPrm:\t{privileges:016x}\nCapEff:\t{privileges:016x}\n", 0);
@@ -420,7 +443,9 @@ fn maps(process: &Arc<Process>) -> Made {
     for area in space.areas() {
         let (offset, shared, (name, device, number)) = match &area.backing {
             Backing::Anonymous => (0, false, (String::new(), 0, 0)),
-            Backing::Object { source, first_page, sharing } => (first_page * PAGE, *sharing == Sharing::Shared, source.describe()),
+            Backing::Object { source, first_page, sharing } => {
+                (first_page * PAGE, *sharing == Sharing::Shared, source.describe())
+            }
         };
         let bit = |set: bool, letter: char| if set { letter } else { '-' };
         let start = text.len();
@@ -481,7 +506,14 @@ fn mounts(process: &Arc<Process>) -> Made {
     let mut text = String::new();
     for (mount, path) in visible(process) {
         let volume = mount.volume();
-        let _ = writeln!(text, "{} {} {} {},relatime 0 0", escaped(&volume.source), escaped(&path), volume.kind, access_of(&mount));
+        let _ = writeln!(
+            text,
+            "{} {} {} {},relatime 0 0",
+            escaped(&volume.source),
+            escaped(&path),
+            volume.kind,
+            access_of(&mount)
+        );
     }
     Ok(text.into())
 }

@@ -12,7 +12,7 @@ use linux::Errno;
 use super::tree::Leaf;
 use crate::arch::cpu::{self, Cpu, Mode};
 use crate::arch::{idreg, timer};
-use crate::mm::{self, frames};
+use crate::mm::frames;
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
 use crate::{boot, clock, events, random};
@@ -30,7 +30,9 @@ pub const LEAVES: &[Leaf] = &[
     Leaf::new("cmdline", command_line),
     Leaf::new("cpuinfo", cpuinfo),
     Leaf::new("events", || Ok(events::text())),
-    Leaf::new("filesystems", || Ok(b"nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tpipefs\n\terofs\n".into())),
+    Leaf::new("filesystems", || {
+        Ok(b"nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tpipefs\n\terofs\n".into())
+    }),
     Leaf::new("interrupts", interrupts),
     Leaf::new("loadavg", loadavg),
     Leaf::new("meminfo", meminfo),
@@ -106,9 +108,9 @@ fn cpuinfo() -> Made {
 
 /// Names of the bits of HWCAP, from bit 0 (arch/arm64/kernel/cpuinfo.c).
 const FEATURES: [&str; 32] = [
-    "fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid", "asimdrdm", "jscvt", "fcma",
-    "lrcpc", "dcpop", "sha3", "sm3", "sm4", "asimddp", "sha512", "sve", "asimdfhm", "dit", "uscat", "ilrcpc", "flagm", "ssbs", "sb",
-    "paca", "pacg",
+    "fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid",
+    "asimdrdm", "jscvt", "fcma", "lrcpc", "dcpop", "sha3", "sm3", "sm4", "asimddp", "sha512", "sve", "asimdfhm", "dit",
+    "uscat", "ilrcpc", "flagm", "ssbs", "sb", "paca", "pacg",
 ];
 
 fn features(bits: u64) -> String {
@@ -159,14 +161,15 @@ fn stat() -> Made {
     let ticks: u64 = cpus.iter().map(|cpu| cpu.ticks.load(Ordering::Relaxed)).sum();
     let booted = clock::realtime().sec - timer::now().as_secs() as i64;
     let running = super::process::counts().running;
+    let switches: u64 = cpus.iter().map(|cpu| cpu.switches.load(Ordering::Relaxed)).sum();
     let forks = table::lock().forks();
-    let _ = write!(text, "intr {ticks}\nctxt {}\nbtime {booted}\nprocesses {forks}\n", crate::sched::switches());
+    let _ = write!(text, "intr {ticks}\nctxt {switches}\nbtime {booted}\nprocesses {forks}\n");
     let _ = write!(text, "procs_running {running}\nprocs_blocked 0\n");
     Ok(text.into())
 }
 
 fn meminfo() -> Made {
-    let (total, free) = (mm::total_bytes() / KIB, frames::free_bytes() / KIB);
+    let (total, free) = (frames::total_bytes() / KIB, frames::free_bytes() / KIB);
     let mut text = String::new();
     for (name, value) in [
         ("MemTotal", total),
@@ -218,7 +221,10 @@ static LOAD: Mutex<Load> = mutex(Load { at: Duration::ZERO, busy: Duration::ZERO
 pub fn load_average() -> [u64; 3] {
     /// More steps than this leave nothing of the past.
     const STEPS_MAX: u64 = 1000;
-    let busy = online().map(|cpu| cpu.spent[Mode::User as usize].load(Ordering::Relaxed) + cpu.spent[Mode::System as usize].load(Ordering::Relaxed));
+    let busy = online().map(|cpu| {
+        cpu.spent[Mode::User as usize].load(Ordering::Relaxed)
+            + cpu.spent[Mode::System as usize].load(Ordering::Relaxed)
+    });
     let (now, busy) = (timer::now(), timer::ticks_to_duration(busy.sum()));
     let mut load = LOAD.lock();
     let span = now - load.at;

@@ -89,7 +89,17 @@ impl vfs::Inode<Kernel> for Node {
         let links = if matches!(self.body, Body::Directory(_)) { 2 } else { 1 };
         let permission = self.permission();
         let (device, size, blocks) = (0, 0, 0);
-        Metadata { number: self.number, permission, links, device, size, blocks, accessed: now, modified: now, changed: now }
+        Metadata {
+            number: self.number,
+            permission,
+            links,
+            device,
+            size,
+            blocks,
+            accessed: now,
+            modified: now,
+            changed: now,
+        }
     }
 
     fn permission(&self) -> Permission {
