@@ -1,0 +1,41 @@
+#!/bin/sh
+# What only root may do, and what a change of user does. To be run as root.
+. "${0%/*}/lib.sh"
+
+check root 'uid=0 gid=0' "$(id | sed 's/([a-z]*)//g' | cut -d' ' -f1,2)"
+umask 022
+chmod 755 .
+echo data >f
+chown 1000:100 f
+check chown '1000:100' "$(stat -c %u:%g f)"
+chmod 6755 f
+check setuid-mode '6755' "$(stat -c %a f)"
+chown 1001 f
+check chown-clears-setuid '755' "$(stat -c %a f)"
+chgrp 7 f
+check chgrp '1001:7' "$(stat -c %u:%g f)"
+chmod 000 f
+check root-reads-all 'data' "$(cat f)"
+check root-writes-all 'more' "$(echo more >>f; tail -n 1 f)"
+chmod 644 f
+check root-needs-an-x-to-run '126' "$(./f 2>/dev/null; echo $?)"
+mkdir d; chown 1000:1000 d; ln -s f l; chown -h 5:6 l
+check link-owner '5:6 1001:7' "$(stat -c %u:%g l) $(stat -L -c %u:%g l)"
+chown -R 42:43 d
+check recursive '42:43' "$(stat -c %u:%g d)"
+
+# --- as another user
+cat >as1000 <<END
+id -u; id -g
+cat "$work/secret" 2>/dev/null || echo refused
+echo x 2>/dev/null >>"$work/public" || echo read-only
+rm -f "$work/sticky/roots" 2>/dev/null || echo kept
+touch "$work/sticky/own" && rm "$work/sticky/own" && echo own
+END
+echo s >secret; chmod 600 secret
+echo p >public; chmod 644 public
+mkdir sticky; chmod 1777 sticky; touch sticky/roots
+check another-user '1000 1000 refused read-only kept own' \
+    "$(start-stop-daemon -S -q -p "$work/none" -c 1000:1000 -a "$sh" -x "$sh" -- "$work/as1000" | tr '\n' ' ' | sed 's/ $//')"
+
+finish
