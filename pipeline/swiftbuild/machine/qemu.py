@@ -23,6 +23,8 @@ from swiftbuild.machine.spec import Media, Spec, arguments
 SETPRIV = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 GRACE_SECONDS = 5.0
+started = 0
+"""Machines that this process has started: tests report it."""
 
 
 class Machine:
@@ -48,6 +50,8 @@ class Machine:
             except OSError as error:
                 hint = "swiftbuild doctor names what is missing"
                 raise ToolError(f"cannot start QEMU: {error}", hint=hint) from error
+        global started  # noqa: PLW0603 - a count for reports, nothing depends on it
+        started += 1
         self.console = Console(ours, folder / "console.log")
         self._control = control
         self._monitor: Monitor | None = None

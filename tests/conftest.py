@@ -1,0 +1,69 @@
+"""For all tests: the table of gates, boots and seconds that a run ends with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from swiftbuild.machine import qemu
+
+OTHER = "host tests"
+
+
+@dataclass
+class Row:
+    """One gate."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    boots: int = 0
+    seconds: float = 0.0
+
+
+@pytest.fixture(autouse=True)
+def _count_boots(record_property: pytest.FixtureRequest) -> Iterator[None]:
+    """How many machines a test started."""
+    before = qemu.started
+    yield
+    if qemu.started > before:
+        record_property("boots", qemu.started - before)  # type: ignore[operator]
+
+
+def gates_of(report: pytest.TestReport, known: set[str]) -> list[str]:
+    """The gates that a test counts for."""
+    return sorted(known & set(report.keywords)) or [OTHER]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table. A test that counts for several gates stands in each; the total counts it once."""
+    known = {line.split(":")[0] for line in config.getini("markers")}
+    known = {name for name in known if name.endswith("_test") or name == "hetzner_run"}
+    rows: dict[str, Row] = defaultdict(Row)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if isinstance(report, pytest.TestReport):
+                for gate in [*gates_of(report, known), "total"]:
+                    _count(rows[gate], report, outcome)
+    if len(rows) <= 1:
+        return
+    write = terminalreporter.write_line
+    terminalreporter.section("gates")
+    write(f"{'gate':<22} {'passed':>6} {'failed':>6} {'skipped':>7} {'boots':>5} {'seconds':>8}")
+    for gate in sorted(rows, key=lambda name: (name == "total", name)):
+        row = rows[gate]
+        name = gate.replace("_", "-")
+        write(f"{name:<22} {row.passed:6} {row.failed:6} {row.skipped:7} {row.boots:5} {row.seconds:8.1f}")
+
+
+def _count(row: Row, report: pytest.TestReport, outcome: str) -> None:
+    if outcome == "passed":
+        row.passed += 1
+    elif outcome == "skipped":
+        row.skipped += 1
+    else:
+        row.failed += 1
+    row.seconds += report.duration
+    row.boots += sum(value for name, value in report.user_properties if name == "boots" and isinstance(value, int))
