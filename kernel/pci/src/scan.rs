@@ -32,12 +32,14 @@ pub fn scan<C: ConfigAccess>(config: &C, buses: Buses, pools: Pools, found: &mut
     scan.bus(first, 0);
 }
 
-/// Whether a firmware has been here: some function of the root bus decodes memory, or a bridge has its buses.
+/// Whether a firmware has been here: a bridge of the root bus has its buses, or some BAR an address. That functions decode
+/// is no sign: UEFI drivers switch it off when they leave.
 fn is_assigned(config: &impl ConfigAccess, segment: u16, bus: u8) -> bool {
     functions(config, segment, bus).any(|address| {
         let is_bridge = config.read32(address, register::HEADER) & HEADER_TYPE == HEADER_BRIDGE;
         let has_buses = is_bridge && config.read32(address, register::BUSES) & 0xff00 != 0;
-        has_buses || config.read32(address, register::COMMAND) & command::MEMORY != 0
+        let has_address = |index: u16| config.read32(address, register::BAR + 4 * index) & !15 != 0;
+        has_buses || (0..if is_bridge { 2 } else { 6 }).any(has_address)
     })
 }
 

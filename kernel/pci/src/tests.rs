@@ -127,6 +127,20 @@ fn keeps_what_the_firmware_assigned() {
 }
 
 #[test]
+fn keeps_addresses_of_functions_that_the_firmware_switched_off() {
+    let model = virt_board();
+    for (offset, value) in [(0x10, 0x40), (0x20, 0x4000), (0x24, 0x81)] {
+        model.write32(at(0, 1, 0), offset, value);
+    }
+    let found = scan_all(&model, Pools::EMPTY);
+    assert_eq!(found[1].bars[0].unwrap().base, Some(0x40));
+    assert_eq!(found[1].bars[4].unwrap().base, Some(0x81_0000_4000));
+    assert_eq!([0x20, 0x24, 0x04].map(|offset| model.word(at(0, 1, 0), offset)), [0x400c, 0x81, 0]);
+    enable(&model, at(0, 1, 0));
+    assert_eq!(model.word(at(0, 1, 0), 0x04), command::MEMORY | command::BUS_MASTER | command::INTX_DISABLE);
+}
+
+#[test]
 fn multi_function_and_absent_function_zero() {
     let model = Model::default();
     model.add(at(0, 2, 0), 0x1111_1234, 0, 0x80).add(at(0, 2, 5), 0x2222_1234, 0, 0);
@@ -162,8 +176,9 @@ fn firmware_bridge_is_followed() {
     model.write32(at(0, 2, 0), register::BUSES, 0x00_09_07_00);
     assert_eq!(scan_all(&model, POOLS).len(), 2);
     model.write32(at(0, 2, 0), register::BUSES, 0x00_00_00_00);
-    model.write32(at(0, 2, 0), register::COMMAND, command::MEMORY);
-    assert_eq!(scan_all(&model, POOLS).len(), 1, "a bridge without buses leads nowhere");
+    model.add(at(0, 3, 0), 0x000c_1b36, 0x06_0400, 1);
+    model.write32(at(0, 3, 0), register::BUSES, 0x00_0b_0a_00);
+    assert_eq!(scan_all(&model, POOLS).len(), 2, "a bridge without buses leads nowhere");
 }
 
 #[test]
