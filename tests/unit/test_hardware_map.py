@@ -67,7 +67,8 @@ def test_other_machines_differ() -> None:
 def test_an_altered_property_shows(tmp_path: Path, path: str, name: str, cells: str, event: str) -> None:
     altered = tmp_path / "altered.dtb"
     shutil.copy(VECTORS / "gic3-2.dtb", altered)
-    subprocess.run(["/usr/bin/fdtput", "-t", "x", str(altered), path, name, *cells.replace("0x", "").split()], check=True)
+    values = cells.replace("0x", "").split()
+    subprocess.run(["/usr/bin/fdtput", "-t", "x", str(altered), path, name, *values], check=True)
     found = differences(recorded("gic3-2.fdt"), devicetree.read(altered.read_bytes()))
     assert {line.split(":")[0] for line in found} == {event}
 

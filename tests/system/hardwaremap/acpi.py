@@ -73,7 +73,8 @@ def _gic(madt: list[Fields]) -> Fact:
     distributor = _of(madt, 0x0C)[0]
     version, base = _one(distributor, "Version"), _one(distributor, "Base Address")
     if version >= 3:
-        spans = tuple(f"{_one(e, 'Base Address'):#x}+{_one(_after(e, 'Base Address'), 'Length'):#x}" for e in _of(madt, 0x0E))
+        regions = [_after(entry, "Base Address") for entry in _of(madt, 0x0E)]
+        spans = tuple(f"{_one(region, 'Base Address'):#x}+{_one(region, 'Length'):#x}" for region in regions)
         places = tuple(f"{_one(e, 'Base Address'):#x}" for e in _of(madt, 0x0F))
         return fact(version=3, distributor=base, redistributors=spans, its=places)
     frames = tuple(f"{_one(e, 'Base Address'):#x}" for e in _of(madt, 0x0D))

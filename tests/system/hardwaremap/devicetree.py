@@ -25,7 +25,8 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def cells(self, name: str) -> list[int]:
-        return [int(cell, 16) for part in re.findall(r"<([^>]*)>", self.properties.get(name, "")) for cell in part.split()]
+        parts = re.findall(r"<([^>]*)>", self.properties.get(name, ""))
+        return [int(cell, 16) for part in parts for cell in part.split()]
 
     def strings(self, name: str) -> list[str]:
         quoted: list[str] = re.findall(r'"([^"]*)"', self.properties.get(name, ""))

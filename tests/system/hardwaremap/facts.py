@@ -1,4 +1,4 @@
-"""Facts about a machine: what the kernel's `platform.*` events say, what an independent reader found, and the difference."""
+"""Facts about a machine: what the kernel's `platform.*` events say, what another reader found, and the difference."""
 
 from __future__ import annotations
 
