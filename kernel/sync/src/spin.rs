@@ -216,3 +216,38 @@ mod tests {
         assert_eq!((HELD.get(), MASKED.get()), (0, 0));
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+
+    struct Model;
+
+    impl Cpu for Model {
+        fn mask_interrupts() -> u64 {
+            0
+        }
+        fn restore_interrupts(_mask: u64) {}
+        fn held() -> u64 {
+            0
+        }
+        fn set_held(_held: u64) {}
+    }
+
+    #[test]
+    fn one_holder_at_a_time() {
+        loom::model(|| {
+            let lock = Arc::new(SpinLock::<u32, Model>::new(Rank::test(1), 0));
+            let other = lock.clone();
+            let thread = loom::thread::spawn(move || *other.lock() += 1);
+            if let Some(mut guard) = lock.try_lock_irq() {
+                *guard += 1;
+            } else {
+                *lock.lock() += 1;
+            }
+            thread.join().unwrap();
+            assert_eq!(*lock.lock(), 2);
+        });
+    }
+}
