@@ -56,6 +56,9 @@ class Processes:
                 text.append(printed)
                 self._events.output(printed.rstrip("\n"))
             status = child.wait()
+        except BaseException:  # an interrupt in this thread: the child is ours to end
+            _end([child])
+            raise
         finally:
             with self._lock:
                 self._running.discard(child)
@@ -87,13 +90,17 @@ class Processes:
         with self._lock:
             self._stopped = True
             running = list(self._running)
-        for child in running:
-            _signal_group(child, signal.SIGTERM)
-        for child in running:
-            try:
-                child.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                _signal_group(child, signal.SIGKILL)
+        _end(running)
+
+
+def _end(children: Sequence[subprocess.Popen[str]]) -> None:
+    for child in children:
+        _signal_group(child, signal.SIGTERM)
+    for child in children:
+        try:
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            _signal_group(child, signal.SIGKILL)
 
 
 def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:
