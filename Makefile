@@ -2,7 +2,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest
+# two cores; the tests of one file share what they build, so a file stays with one worker
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 # gates that pytest selects by marker; each is runnable alone
 GATES := image-test boot-test hetzner-run gicv3-test virtio-pci-test h3-ramdisk-test h5-acpi-test hardware-map-test \
 	session-test fuzz-test

@@ -46,7 +46,7 @@ class CargoBuild:
 
 @dataclass(frozen=True)
 class CargoPlace:
-    """Where cargo works: the repository, its target folders, its home, and the network settings it may see."""
+    """Where cargo works: the repository, its target folder, its home, and the network settings it may see."""
 
     root: Path
     targets: Path
@@ -56,7 +56,7 @@ class CargoPlace:
 
 def cargo_build(build: CargoBuild, place: CargoPlace, runner: Runner, out: Path) -> list[str]:
     """Builds, puts the binaries into `out` and returns the source files that cargo's dep-info names."""
-    folder = place.targets / build.target
+    folder = place.targets  # one for all targets: what runs on the host (proc macros) is then compiled once
     environment = {
         "RUSTC": "/usr/bin/rustc", "RUSTC_BOOTSTRAP": "1", "CARGO_TERM_COLOR": "never", "CARGO_INCREMENTAL": "0",
         "CARGO_HOME": str(place.home), "HOME": str(place.home), "CARGO_TARGET_DIR": str(folder),
