@@ -1,7 +1,6 @@
 //! Interrupts: who handles which, and the loop that the IRQ vector runs.
 
-use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::boxed::Box;
 
 pub use ::platform::Trigger;
 
@@ -30,10 +29,16 @@ pub trait Controller: Sync {
     fn send(&self, cpu: &Cpu, sgi: u32);
 }
 
-type Handler = Arc<dyn Fn() + Send + Sync>;
+type Handler = Box<dyn Fn() + Send + Sync>;
+
+/// SGIs, PPIs and SPIs; 1020 and up are special.
+const INTERRUPTS_MAX: usize = 1020;
 
 static CONTROLLER: Once<&'static dyn Controller> = Once::new();
-static HANDLERS: SpinLock<BTreeMap<u32, Handler>> = SpinLock::new(Rank::INTERRUPTS, BTreeMap::new());
+/// Handlers by interrupt; a handler stays, so that taking an interrupt needs no lock.
+static HANDLERS: [Once<Handler>; INTERRUPTS_MAX] = [const { Once::new() }; INTERRUPTS_MAX];
+/// Held while the controller's shared registers are changed.
+static SETTING: SpinLock<()> = SpinLock::new(Rank::INTERRUPTS, ());
 
 /// Names the controller of this machine.
 pub fn set_controller(controller: &'static dyn Controller) {
@@ -50,14 +55,16 @@ pub fn init_cpu() {
 }
 
 /// Has `handler` called when interrupt `id` comes, on whichever CPU takes it, and lets it through. A per-CPU interrupt (below 32)
-/// is let through on this CPU; the others call [`enable`].
+/// is let through on this CPU; the others call [`enable`]. An interrupt has one handler, for good.
 pub fn register(id: u32, trigger: Trigger, handler: impl Fn() + Send + Sync + 'static) {
-    HANDLERS.lock_irq().insert(id, Arc::new(handler));
+    let slot = HANDLERS.get(id as usize).unwrap_or_else(|| panic!("there is no interrupt {id}"));
+    assert!(slot.set(Box::new(handler)), "interrupt {id} has a handler already");
     enable(id, trigger);
 }
 
 /// Lets an interrupt through that has a handler.
 pub fn enable(id: u32, trigger: Trigger) {
+    let _setting = SETTING.lock_irq();
     controller().enable(id, trigger);
 }
 
@@ -72,8 +79,7 @@ pub fn send(cpu: &Cpu, sgi: u32) {
 pub fn handle() {
     let controller = controller();
     while let Some(id) = controller.acknowledge() {
-        let handler = HANDLERS.lock_irq().get(&id).cloned();
-        if let Some(handler) = handler {
+        if let Some(handler) = HANDLERS.get(id as usize).and_then(Once::get) {
             handler();
         }
         controller.end(id);
