@@ -2,8 +2,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-# two cores; the tests of one file share what they build, so a file stays with one worker
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
+# two cores; tests that share what they build or boot are a group, which stays with one worker
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
 # gates that pytest selects by marker; each is runnable alone
 GATES := image-test boot-test hetzner-run gicv3-test virtio-pci-test h3-ramdisk-test h5-acpi-test hardware-map-test \
 	session-test fuzz-test

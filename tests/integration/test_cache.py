@@ -13,6 +13,8 @@ from swiftbuild.effects.store import Store
 
 from tests.fakes import Mill, mill, write_lock
 
+# one worker, so that what the module builds is built once
+pytestmark = pytest.mark.xdist_group("cache")
 PROGRAMS = {"kernel", "loader/test", "userland"}
 DISK = {"disk/test"}
 SLOT = {"slot/test", *DISK}

@@ -19,7 +19,7 @@ import pytest
 
 from tests.fakes import ROOT, make_keys
 
-pytestmark = [pytest.mark.slow, pytest.mark.image_test]
+pytestmark = [pytest.mark.slow, pytest.mark.image_test, pytest.mark.xdist_group("rebuild")]
 PROFILE = "qemu"
 NOBODY = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)

@@ -17,6 +17,8 @@ from swiftbuild.wire import elf
 
 from tests.fakes import ROOT, Mill, mill, program, write_lock
 
+# one worker, so that what the module builds is built once
+pytestmark = pytest.mark.xdist_group("root")
 KIND = {"directory": "d", "file": "f", "link": "l"}
 
 

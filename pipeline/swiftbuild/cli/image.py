@@ -75,7 +75,7 @@ def image(
             return
         outcome = shop.run(actions, force=force, locked=locked)
         _deliver(shop, outcome, profile, target)
-        parts = _deliver_parts(shop, outcome, profile)
+        parts = _deliver_parts(shop, outcome, profile, named=out is None)
         document = _describe(shop, outcome, project.load_profile(session.root, profile), target, parts, access)
         summary = shop.report.summary()
     session.note(summary)
@@ -103,7 +103,7 @@ def build(
             _show_plan(session, shop.preview(actions, force=force))
             return
         outcome = shop.run(actions, force=force, locked=locked)
-        parts = _deliver_parts(shop, outcome, profile)
+        parts = _deliver_parts(shop, outcome, profile, named=True)
         summary = shop.report.summary()
     session.note(summary)
     document = {"profile": profile, "parts": parts}
@@ -168,16 +168,16 @@ def _deliver(shop: Workshop, outcome: Outcome, profile: str, target: Path) -> No
     shop.stats.remember(target, artifact.digest)
 
 
-def _deliver_parts(shop: Workshop, outcome: Outcome, profile: str) -> dict[str, Any]:
-    """Shows the store's parts under names; links, so they cost nothing and stay read-only."""
+def _deliver_parts(shop: Workshop, outcome: Outcome, profile: str, *, named: bool) -> dict[str, Any]:
+    """Shows the store's parts, `named` under names: links, so they cost nothing and stay read-only."""
     folder = shop.session.root / "build" / "parts" / profile
     folder.mkdir(parents=True, exist_ok=True)
     parts = {}
     for action, (output, name) in PARTS.items():
         full = action if action in {"kernel", "kernel-forms"} else f"{action}/{profile}"
         source, artifact = shop.path(outcome, full, output)
-        place = folder / name
-        if not (place.exists() and place.samefile(source)):
+        place = folder / name if named else source
+        if named and not (place.exists() and place.samefile(source)):
             place.unlink(missing_ok=True)
             os.link(source, place)
         parts[name] = {"path": str(place), "sha256": artifact.digest, "size": artifact.size}
