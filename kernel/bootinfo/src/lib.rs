@@ -96,12 +96,7 @@ pub struct Region {
 impl Region {
     /// A region of a known kind.
     pub const fn new(start: u64, length: u64, kind: RegionKind) -> Self {
-        Self {
-            start,
-            length,
-            kind: kind as u32,
-            reserved: 0,
-        }
+        Self { start, length, kind: kind as u32, reserved: 0 }
     }
 
     /// The byte after the last; `None` when the region would wrap.
@@ -245,14 +240,7 @@ impl BootInfo {
             rsdp: 0,
             fdt: 0,
             fdt_length: 0,
-            framebuffer: Framebuffer {
-                base: 0,
-                size: 0,
-                width: 0,
-                height: 0,
-                stride: 0,
-                format: 0,
-            },
+            framebuffer: Framebuffer { base: 0, size: 0, width: 0, height: 0, stride: 0, format: 0 },
             command_line: 0,
             command_line_length: 0,
             entropy_length: 0,
@@ -285,8 +273,7 @@ impl BootInfo {
         if (self.size as usize) < SIZE {
             return Err(BootInfoError::Size(self.size));
         }
-        if self.memory_map == 0 || !self.memory_map.is_multiple_of(8) || self.memory_map_count == 0
-        {
+        if self.memory_map == 0 || !self.memory_map.is_multiple_of(8) || self.memory_map_count == 0 {
             return Err(BootInfoError::NoMemoryMap);
         }
         if self.entropy_length as usize > self.entropy.len() {
@@ -301,15 +288,8 @@ impl BootInfo {
         ];
         for (what, start, length) in spans {
             let absent_with_length = start == 0 && length != 0;
-            if absent_with_length
-                || !start.is_multiple_of(PAGE)
-                || start.checked_add(length).is_none()
-            {
-                return Err(BootInfoError::Span {
-                    what,
-                    start,
-                    length,
-                });
+            if absent_with_length || !start.is_multiple_of(PAGE) || start.checked_add(length).is_none() {
+                return Err(BootInfoError::Span { what, start, length });
             }
         }
         Ok(())
@@ -322,14 +302,9 @@ pub fn check_memory_map(regions: &[Region]) -> Result<(), BootInfoError> {
     for (index, region) in regions.iter().enumerate() {
         let aligned = region.start.is_multiple_of(PAGE) && region.length.is_multiple_of(PAGE);
         match region.end() {
-            Some(end) if aligned && region.length != 0 && region.start >= free_from => {
-                free_from = end
-            }
+            Some(end) if aligned && region.length != 0 && region.start >= free_from => free_from = end,
             _ => {
-                return Err(BootInfoError::Region {
-                    index,
-                    region: *region,
-                });
+                return Err(BootInfoError::Region { index, region: *region });
             }
         }
     }
@@ -374,19 +349,9 @@ impl fmt::Display for BootInfoError {
             Self::Version(found) => write!(f, "boot-info version is {found}, expected {VERSION}"),
             Self::Size(found) => write!(f, "boot-info size is {found}, expected at least {SIZE}"),
             Self::NoMemoryMap => f.write_str("boot-info has no memory map"),
-            Self::Entropy(found) => write!(
-                f,
-                "boot-info entropy length is {found}, expected at most 64"
-            ),
-            Self::Span {
-                what,
-                start,
-                length,
-            } => {
-                write!(
-                    f,
-                    "boot-info {what} at {start:#x} with length {length:#x} is not a range on a page boundary"
-                )
+            Self::Entropy(found) => write!(f, "boot-info entropy length is {found}, expected at most 64"),
+            Self::Span { what, start, length } => {
+                write!(f, "boot-info {what} at {start:#x} with length {length:#x} is not a range on a page boundary")
             }
             Self::Region { index, region } => write!(
                 f,
@@ -404,99 +369,32 @@ mod tests {
     use super::*;
 
     fn good() -> BootInfo {
-        BootInfo {
-            memory_map: 0x4000_0000,
-            memory_map_count: 1,
-            ..BootInfo::empty()
-        }
+        BootInfo { memory_map: 0x4000_0000, memory_map_count: 1, ..BootInfo::empty() }
     }
 
     #[test]
     fn a_sound_block_passes_and_a_larger_one_too() {
         assert_eq!(good().check(), Ok(()));
-        assert_eq!(
-            BootInfo {
-                size: SIZE as u32 + 8,
-                ..good()
-            }
-            .check(),
-            Ok(())
-        );
+        assert_eq!(BootInfo { size: SIZE as u32 + 8, ..good() }.check(), Ok(()));
     }
 
     #[test]
     fn each_unsound_field_is_named() {
         let table = [
             (BootInfo { magic: 0, ..good() }, BootInfoError::Magic(0)),
+            (BootInfo { version: 2, ..good() }, BootInfoError::Version(2)),
+            (BootInfo { size: SIZE as u32 - 1, ..good() }, BootInfoError::Size(SIZE as u32 - 1)),
+            (BootInfo { memory_map: 0, ..good() }, BootInfoError::NoMemoryMap),
+            (BootInfo { memory_map_count: 0, ..good() }, BootInfoError::NoMemoryMap),
+            (BootInfo { entropy_length: 65, ..good() }, BootInfoError::Entropy(65)),
             (
-                BootInfo {
-                    version: 2,
-                    ..good()
-                },
-                BootInfoError::Version(2),
+                BootInfo { erofs_start: 0x1001, erofs_length: 1, ..good() },
+                BootInfoError::Span { what: "erofs", start: 0x1001, length: 1 },
             ),
+            (BootInfo { verity_length: 1, ..good() }, BootInfoError::Span { what: "verity", start: 0, length: 1 }),
             (
-                BootInfo {
-                    size: SIZE as u32 - 1,
-                    ..good()
-                },
-                BootInfoError::Size(SIZE as u32 - 1),
-            ),
-            (
-                BootInfo {
-                    memory_map: 0,
-                    ..good()
-                },
-                BootInfoError::NoMemoryMap,
-            ),
-            (
-                BootInfo {
-                    memory_map_count: 0,
-                    ..good()
-                },
-                BootInfoError::NoMemoryMap,
-            ),
-            (
-                BootInfo {
-                    entropy_length: 65,
-                    ..good()
-                },
-                BootInfoError::Entropy(65),
-            ),
-            (
-                BootInfo {
-                    erofs_start: 0x1001,
-                    erofs_length: 1,
-                    ..good()
-                },
-                BootInfoError::Span {
-                    what: "erofs",
-                    start: 0x1001,
-                    length: 1,
-                },
-            ),
-            (
-                BootInfo {
-                    verity_length: 1,
-                    ..good()
-                },
-                BootInfoError::Span {
-                    what: "verity",
-                    start: 0,
-                    length: 1,
-                },
-            ),
-            (
-                BootInfo {
-                    kernel_start: 0x1000,
-                    kernel_length: u64::MAX,
-                    ..good()
-                },
-                BootInfoError::Span {
-                    what: "kernel",
-                    start: 0x1000,
-                    length: u64::MAX,
-                },
+                BootInfo { kernel_start: 0x1000, kernel_length: u64::MAX, ..good() },
+                BootInfoError::Span { what: "kernel", start: 0x1000, length: u64::MAX },
             ),
         ];
         for (block, error) in table {
@@ -508,10 +406,7 @@ mod tests {
     #[test]
     fn maps_that_overlap_wrap_or_are_unaligned_are_refused() {
         let usable = |start, length| Region::new(start, length, RegionKind::Usable);
-        assert_eq!(
-            check_memory_map(&[usable(0, 0x1000), usable(0x1000, 0x1000)]),
-            Ok(())
-        );
+        assert_eq!(check_memory_map(&[usable(0, 0x1000), usable(0x1000, 0x1000)]), Ok(()));
         for bad in [
             [usable(0x1000, 0x1000), usable(0, 0x1000)],
             [usable(0, 0x2000), usable(0x1000, 0x1000)],

@@ -26,10 +26,7 @@ impl core::error::Error for MapFull {}
 impl<'a> MemoryMap<'a> {
     /// An empty map.
     pub fn new(storage: &'a mut [Region]) -> Self {
-        Self {
-            regions: storage,
-            count: 0,
-        }
+        Self { regions: storage, count: 0 }
     }
 
     /// The regions so far.
@@ -43,15 +40,9 @@ impl<'a> MemoryMap<'a> {
     pub fn set(&mut self, start: u64, length: u64, kind: RegionKind) -> Result<(), MapFull> {
         let end = start.saturating_add(length);
         let (start, end) = if matches!(kind, RegionKind::Usable) {
-            (
-                start.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX),
-                end & !(PAGE - 1),
-            )
+            (start.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX), end & !(PAGE - 1))
         } else {
-            (
-                start & !(PAGE - 1),
-                end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
-            )
+            (start & !(PAGE - 1), end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)))
         };
         if length == 0 || start >= end {
             return Ok(());
@@ -74,35 +65,20 @@ impl<'a> MemoryMap<'a> {
                 continue;
             }
             if region.start < start {
-                before = Some(Region {
-                    length: start - region.start,
-                    ..*region
-                });
+                before = Some(Region { length: start - region.start, ..*region });
             }
             if end_of(region) > end {
-                after = Some(Region {
-                    start: end,
-                    length: end_of(region) - end,
-                    ..*region
-                });
+                after = Some(Region { start: end, length: end_of(region) - end, ..*region });
             }
         }
-        let new = Region {
-            start,
-            length: end - start,
-            kind,
-            reserved: 0,
-        };
+        let new = Region { start, length: end - start, kind, reserved: 0 };
         let added = 1 + usize::from(before.is_some()) + usize::from(after.is_some());
         let count = self.count - (last - first) + added;
         if count > self.regions.len() {
             return Err(MapFull);
         }
         self.regions.copy_within(last..self.count, first + added);
-        for (slot, region) in self.regions[first..]
-            .iter_mut()
-            .zip(before.into_iter().chain([new]).chain(after))
-        {
+        for (slot, region) in self.regions[first..].iter_mut().zip(before.into_iter().chain([new]).chain(after)) {
             *slot = region;
         }
         self.count = count;
@@ -133,11 +109,7 @@ mod tests {
 
     #[test]
     fn carving_splits_and_neighbours_merge() {
-        let map = map_of(&[
-            (0x2000, 0x2000, Usable),
-            (0x4000, 0x4000, Usable),
-            (0x3000, 0x1000, Kernel),
-        ]);
+        let map = map_of(&[(0x2000, 0x2000, Usable), (0x4000, 0x4000, Usable), (0x3000, 0x1000, Kernel)]);
         assert_eq!(
             map,
             [
@@ -147,30 +119,17 @@ mod tests {
             ]
         );
         assert_eq!(
-            map_of(&[
-                (0, 0x3000, Usable),
-                (0x1000, 0x1000, Base),
-                (0x1000, 0x1000, Usable)
-            ]),
+            map_of(&[(0, 0x3000, Usable), (0x1000, 0x1000, Base), (0x1000, 0x1000, Usable)]),
             [Region::new(0, 0x3000, Usable)]
         );
     }
 
     #[test]
     fn free_ram_rounds_inward_and_the_rest_outward() {
-        assert_eq!(
-            map_of(&[(0x1001, 0x1fff, Usable)]),
-            [Region::new(0x2000, 0x1000, Usable)]
-        );
-        assert_eq!(
-            map_of(&[(0x1001, 1, Reserved)]),
-            [Region::new(0x1000, 0x1000, Reserved)]
-        );
+        assert_eq!(map_of(&[(0x1001, 0x1fff, Usable)]), [Region::new(0x2000, 0x1000, Usable)]);
+        assert_eq!(map_of(&[(0x1001, 1, Reserved)]), [Region::new(0x1000, 0x1000, Reserved)]);
         assert_eq!(map_of(&[(0x1001, 0x100, Usable)]), []);
-        assert_eq!(
-            map_of(&[(u64::MAX, 1, Reserved), (u64::MAX - 5, u64::MAX, Usable)]),
-            []
-        );
+        assert_eq!(map_of(&[(u64::MAX, 1, Reserved), (u64::MAX - 5, u64::MAX, Usable)]), []);
     }
 
     #[test]

@@ -25,29 +25,15 @@ pub enum ElfError {
     /// No program headers, too many, or of a size that we do not know.
     ProgramHeaders { count: u16, size: u16 },
     /// A segment's bytes lie outside the file.
-    BeyondFile {
-        index: u16,
-        offset: u64,
-        size: u64,
-        file_length: u64,
-    },
+    BeyondFile { index: u16, offset: u64, size: u64, file_length: u64 },
     /// A segment has more bytes in the file than in memory.
-    LargerInFile {
-        index: u16,
-        file_size: u64,
-        memory_size: u64,
-    },
+    LargerInFile { index: u16, file_size: u64, memory_size: u64 },
     /// A segment lies outside the addresses allowed, or wraps.
     OutOfRange { index: u16, vaddr: u64, size: u64 },
     /// An alignment that is not a power of two, or (TLS) larger than a page.
     Alignment { index: u16, align: u64 },
     /// Address and file offset differ modulo page or alignment.
-    NotCongruent {
-        index: u16,
-        vaddr: u64,
-        offset: u64,
-        modulus: u64,
-    },
+    NotCongruent { index: u16, vaddr: u64, offset: u64, modulus: u64 },
     /// A segment is writable and executable.
     WritableAndExecutable { index: u16, vaddr: u64 },
     /// Segments do not ascend.
@@ -86,101 +72,51 @@ impl fmt::Display for ElfError {
                 write!(f, "ELF OS ABI is {found}, expected 0 (System V) or 3 (GNU)")
             }
             Self::Machine(found) => write!(f, "ELF machine is {found}, expected 183 (AArch64)"),
-            Self::Type(found) => write!(
-                f,
-                "ELF type is {found}, expected 2 (executable) or 3 (position-independent)"
-            ),
-            Self::ProgramHeaders { count, size } => write!(
-                f,
-                "{count} program headers of {size} bytes, expected 1 to {} of 56",
-                crate::MAX_PROGRAM_HEADERS
-            ),
-            Self::BeyondFile {
-                index,
-                offset,
-                size,
-                file_length,
-            } => write!(
+            Self::Type(found) => write!(f, "ELF type is {found}, expected 2 (executable) or 3 (position-independent)"),
+            Self::ProgramHeaders { count, size } => {
+                write!(f, "{count} program headers of {size} bytes, expected 1 to {} of 56", crate::MAX_PROGRAM_HEADERS)
+            }
+            Self::BeyondFile { index, offset, size, file_length } => write!(
                 f,
                 "program header {index}: {size:#x} bytes at offset {offset:#x} reach past the file's {file_length:#x}"
             ),
-            Self::LargerInFile {
-                index,
-                file_size,
-                memory_size,
-            } => write!(
+            Self::LargerInFile { index, file_size, memory_size } => write!(
                 f,
                 "program header {index}: {file_size:#x} bytes in the file do not fit {memory_size:#x} in memory"
             ),
             Self::OutOfRange { index, vaddr, size } => {
-                write!(
-                    f,
-                    "program header {index}: {size:#x} bytes at {vaddr:#x} lie outside the addresses allowed"
-                )
+                write!(f, "program header {index}: {size:#x} bytes at {vaddr:#x} lie outside the addresses allowed")
             }
             Self::Alignment { index, align } => {
-                write!(
-                    f,
-                    "program header {index}: alignment {align:#x} is not a power of two that is supported"
-                )
+                write!(f, "program header {index}: alignment {align:#x} is not a power of two that is supported")
             }
-            Self::NotCongruent {
-                index,
-                vaddr,
-                offset,
-                modulus,
-            } => write!(
+            Self::NotCongruent { index, vaddr, offset, modulus } => write!(
                 f,
                 "program header {index}: address {vaddr:#x} and file offset {offset:#x} differ modulo {modulus:#x}"
             ),
             Self::WritableAndExecutable { index, vaddr } => {
-                write!(
-                    f,
-                    "program header {index}: segment at {vaddr:#x} is writable and executable"
-                )
+                write!(f, "program header {index}: segment at {vaddr:#x} is writable and executable")
             }
             Self::Order { index, vaddr } => {
-                write!(
-                    f,
-                    "program header {index}: segment at {vaddr:#x} lies below the one before it"
-                )
+                write!(f, "program header {index}: segment at {vaddr:#x} lies below the one before it")
             }
             Self::Overlap { index, vaddr } => {
-                write!(
-                    f,
-                    "program header {index}: segment at {vaddr:#x} shares a page with the one before it"
-                )
+                write!(f, "program header {index}: segment at {vaddr:#x} shares a page with the one before it")
             }
             Self::TooManySegments { index } => {
-                write!(
-                    f,
-                    "program header {index}: more than {} loadable segments",
-                    crate::MAX_SEGMENTS
-                )
+                write!(f, "program header {index}: more than {} loadable segments", crate::MAX_SEGMENTS)
             }
             Self::NothingToLoad => f.write_str("the file has no loadable segment"),
-            Self::Entry(entry) => write!(
-                f,
-                "entry point {entry:#x} is not an instruction in an executable segment"
-            ),
+            Self::Entry(entry) => write!(f, "entry point {entry:#x} is not an instruction in an executable segment"),
             Self::Twice { index, what } => write!(f, "program header {index}: a second {what}"),
             Self::InterpreterLength { index, size } => {
-                write!(
-                    f,
-                    "program header {index}: an interpreter name of {size} bytes, expected 2 to 4096"
-                )
+                write!(f, "program header {index}: an interpreter name of {size} bytes, expected 2 to 4096")
             }
             Self::ProgramHeadersElsewhere { index, vaddr } => {
-                write!(
-                    f,
-                    "program header {index}: the program headers are not loaded at {vaddr:#x}"
-                )
+                write!(f, "program header {index}: the program headers are not loaded at {vaddr:#x}")
             }
             Self::TlsNotLoaded { vaddr, size } => {
-                write!(
-                    f,
-                    "{size:#x} bytes of thread-local storage at {vaddr:#x} are in no loadable segment"
-                )
+                write!(f, "{size:#x} bytes of thread-local storage at {vaddr:#x} are in no loadable segment")
             }
         }
     }

@@ -125,14 +125,8 @@ pub struct Plan {
 impl Plan {
     /// All addresses from the first segment to the last, rounded to whole pages.
     pub fn pages(&self) -> Range<u64> {
-        let first = self
-            .segments
-            .first()
-            .map_or(0, |segment| segment.pages().start);
-        let last = self
-            .segments
-            .last()
-            .map_or(0, |segment| segment.pages().end);
+        let first = self.segments.first().map_or(0, |segment| segment.pages().start);
+        let last = self.segments.last().map_or(0, |segment| segment.pages().end);
         first..last
     }
 }
@@ -165,17 +159,11 @@ pub fn plan(prefix: &[u8], file_length: u64, allowed: Range<u64>) -> Result<Plan
             PT_LOAD if entry.memory_size == 0 => {}
             PT_LOAD => plan.add_segment(&entry, file_length, &allowed)?,
             PT_INTERP if plan.interpreter.is_some() => {
-                return Err(ElfError::Twice {
-                    index,
-                    what: "PT_INTERP",
-                });
+                return Err(ElfError::Twice { index, what: "PT_INTERP" });
             }
             PT_INTERP => plan.interpreter = Some(entry.interpreter(file_length)?),
             PT_TLS if plan.tls.is_some() => {
-                return Err(ElfError::Twice {
-                    index,
-                    what: "PT_TLS",
-                });
+                return Err(ElfError::Twice { index, what: "PT_TLS" });
             }
             PT_TLS => plan.tls = Some(entry.tls()?),
             PT_PHDR => explicit = Some((index, entry.vaddr)),
@@ -220,10 +208,8 @@ struct Header {
 
 impl Header {
     fn parse(prefix: &[u8]) -> Result<Self, ElfError> {
-        let raw: [u8; HEADER_SIZE] = bytes(prefix, 0).ok_or(ElfError::Truncated {
-            what: "ELF header",
-            have: prefix.len(),
-        })?;
+        let raw: [u8; HEADER_SIZE] =
+            bytes(prefix, 0).ok_or(ElfError::Truncated { what: "ELF header", have: prefix.len() })?;
         let u16_at = |at: usize| u16::from_le_bytes([raw[at], raw[at + 1]]);
         let u64_at = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| raw[at + i]));
         if raw[..4] != *b"\x7fELF" {
@@ -251,22 +237,11 @@ impl Header {
             other => return Err(ElfError::Type(other)),
         };
         let count = u16_at(56);
-        if count == 0
-            || count > MAX_PROGRAM_HEADERS
-            || usize::from(u16_at(54)) != PROGRAM_HEADER_SIZE
-        {
-            return Err(ElfError::ProgramHeaders {
-                count,
-                size: u16_at(54),
-            });
+        if count == 0 || count > MAX_PROGRAM_HEADERS || usize::from(u16_at(54)) != PROGRAM_HEADER_SIZE {
+            return Err(ElfError::ProgramHeaders { count, size: u16_at(54) });
         }
         let offset = usize::try_from(u64_at(32)).unwrap_or(usize::MAX);
-        Ok(Self {
-            kind,
-            entry: u64_at(24),
-            offset,
-            count,
-        })
+        Ok(Self { kind, entry: u64_at(24), offset, count })
     }
 
     fn program_header(&self, prefix: &[u8], index: u16) -> Result<ProgramHeader, ElfError> {
@@ -274,10 +249,7 @@ impl Header {
             .offset
             .checked_add(usize::from(index) * PROGRAM_HEADER_SIZE)
             .and_then(|at| bytes(prefix, at))
-            .ok_or(ElfError::Truncated {
-                what: "program headers",
-                have: prefix.len(),
-            })?;
+            .ok_or(ElfError::Truncated { what: "program headers", have: prefix.len() })?;
         let u32_at = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| raw[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| raw[at + i]));
         Ok(ProgramHeader {
@@ -310,21 +282,15 @@ impl ProgramHeader {
     fn file_range(&self, file_length: u64) -> Result<Range<u64>, ElfError> {
         match self.offset.checked_add(self.file_size) {
             Some(end) if end <= file_length => Ok(self.offset..end),
-            _ => Err(ElfError::BeyondFile {
-                index: self.index,
-                offset: self.offset,
-                size: self.file_size,
-                file_length,
-            }),
+            _ => {
+                Err(ElfError::BeyondFile { index: self.index, offset: self.offset, size: self.file_size, file_length })
+            }
         }
     }
 
     fn interpreter(&self, file_length: u64) -> Result<Range<u64>, ElfError> {
         if !(2..=MAX_INTERPRETER).contains(&self.file_size) {
-            return Err(ElfError::InterpreterLength {
-                index: self.index,
-                size: self.file_size,
-            });
+            return Err(ElfError::InterpreterLength { index: self.index, size: self.file_size });
         }
         self.file_range(file_length)
     }
@@ -332,28 +298,16 @@ impl ProgramHeader {
     fn tls(&self) -> Result<Tls, ElfError> {
         let align = self.align.max(1);
         if !align.is_power_of_two() || align > PAGE {
-            return Err(ElfError::Alignment {
-                index: self.index,
-                align: self.align,
-            });
+            return Err(ElfError::Alignment { index: self.index, align: self.align });
         }
         if self.file_size > self.memory_size {
             return Err(self.larger_in_file());
         }
-        Ok(Tls {
-            vaddr: self.vaddr,
-            file_size: self.file_size,
-            memory_size: self.memory_size,
-            align,
-        })
+        Ok(Tls { vaddr: self.vaddr, file_size: self.file_size, memory_size: self.memory_size, align })
     }
 
     fn larger_in_file(&self) -> ElfError {
-        ElfError::LargerInFile {
-            index: self.index,
-            file_size: self.file_size,
-            memory_size: self.memory_size,
-        }
+        ElfError::LargerInFile { index: self.index, file_size: self.file_size, memory_size: self.memory_size }
     }
 
     fn segment(&self, file_length: u64, allowed: &Range<u64>) -> Result<Segment, ElfError> {
@@ -364,47 +318,24 @@ impl ProgramHeader {
         self.file_range(file_length)?;
         let end = self.vaddr.checked_add(self.memory_size);
         if self.vaddr < allowed.start || end.is_none_or(|end| end > allowed.end) {
-            return Err(ElfError::OutOfRange {
-                index,
-                vaddr: self.vaddr,
-                size: self.memory_size,
-            });
+            return Err(ElfError::OutOfRange { index, vaddr: self.vaddr, size: self.memory_size });
         }
         if self.paddr.checked_add(self.memory_size).is_none() {
-            return Err(ElfError::OutOfRange {
-                index,
-                vaddr: self.paddr,
-                size: self.memory_size,
-            });
+            return Err(ElfError::OutOfRange { index, vaddr: self.paddr, size: self.memory_size });
         }
         if self.align > 1 && !self.align.is_power_of_two() {
-            return Err(ElfError::Alignment {
-                index,
-                align: self.align,
-            });
+            return Err(ElfError::Alignment { index, align: self.align });
         }
         // The file may be mapped, so page and file offset must agree (System V ABI, chapter 5, "Program Loading").
         let modulus = self.align.max(PAGE);
-        let congruent =
-            self.vaddr % modulus == self.offset % modulus && self.vaddr % PAGE == self.paddr % PAGE;
+        let congruent = self.vaddr % modulus == self.offset % modulus && self.vaddr % PAGE == self.paddr % PAGE;
         if !congruent {
-            return Err(ElfError::NotCongruent {
-                index,
-                vaddr: self.vaddr,
-                offset: self.offset,
-                modulus,
-            });
+            return Err(ElfError::NotCongruent { index, vaddr: self.vaddr, offset: self.offset, modulus });
         }
-        let protection = Protection {
-            read: self.flags & PF_R != 0,
-            write: self.flags & PF_W != 0,
-            execute: self.flags & PF_X != 0,
-        };
+        let protection =
+            Protection { read: self.flags & PF_R != 0, write: self.flags & PF_W != 0, execute: self.flags & PF_X != 0 };
         if protection.write && protection.execute {
-            return Err(ElfError::WritableAndExecutable {
-                index,
-                vaddr: self.vaddr,
-            });
+            return Err(ElfError::WritableAndExecutable { index, vaddr: self.vaddr });
         }
         Ok(Segment {
             file_offset: self.offset,
@@ -418,31 +349,18 @@ impl ProgramHeader {
 }
 
 impl Plan {
-    fn add_segment(
-        &mut self,
-        entry: &ProgramHeader,
-        file_length: u64,
-        allowed: &Range<u64>,
-    ) -> Result<(), ElfError> {
+    fn add_segment(&mut self, entry: &ProgramHeader, file_length: u64, allowed: &Range<u64>) -> Result<(), ElfError> {
         let segment = entry.segment(file_length, allowed)?;
         if let Some(previous) = self.segments.last() {
             if segment.vaddr < previous.vaddr {
-                return Err(ElfError::Order {
-                    index: entry.index,
-                    vaddr: segment.vaddr,
-                });
+                return Err(ElfError::Order { index: entry.index, vaddr: segment.vaddr });
             }
             if segment.pages().start < previous.pages().end {
-                return Err(ElfError::Overlap {
-                    index: entry.index,
-                    vaddr: segment.vaddr,
-                });
+                return Err(ElfError::Overlap { index: entry.index, vaddr: segment.vaddr });
             }
         }
         self.align = self.align.max(entry.align);
-        self.segments
-            .try_push(segment)
-            .map_err(|_| ElfError::TooManySegments { index: entry.index })
+        self.segments.try_push(segment).map_err(|_| ElfError::TooManySegments { index: entry.index })
     }
 
     fn check_entry(&self) -> Result<(), ElfError> {
@@ -455,11 +373,7 @@ impl Plan {
                 && self.entry.is_multiple_of(4)
                 && self.entry - segment.vaddr < segment.file_size
         };
-        if self.segments.iter().any(starts_here) {
-            Ok(())
-        } else {
-            Err(ElfError::Entry(self.entry))
-        }
+        if self.segments.iter().any(starts_here) { Ok(()) } else { Err(ElfError::Entry(self.entry)) }
     }
 
     /// The C library copies the initialised part from memory, so a segment must load it.
@@ -473,10 +387,7 @@ impl Plan {
         if tls.file_size == 0 || self.segments.iter().any(loaded) {
             Ok(())
         } else {
-            Err(ElfError::TlsNotLoaded {
-                vaddr: tls.vaddr,
-                size: tls.file_size,
-            })
+            Err(ElfError::TlsNotLoaded { vaddr: tls.vaddr, size: tls.file_size })
         }
     }
 

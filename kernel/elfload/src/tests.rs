@@ -44,11 +44,7 @@ fn data() -> Load {
 }
 
 fn special(kind: u32, base: Load) -> Load {
-    Load {
-        kind,
-        align: 8,
-        ..base
-    }
+    Load { kind, align: 8, ..base }
 }
 
 fn file(loads: &[Load]) -> Vec<u8> {
@@ -63,14 +59,7 @@ fn file(loads: &[Load]) -> Vec<u8> {
     for load in loads {
         out.extend(load.kind.to_le_bytes());
         out.extend(load.flags.to_le_bytes());
-        for field in [
-            load.offset,
-            load.vaddr,
-            load.paddr,
-            load.file_size,
-            load.memory_size,
-            load.align,
-        ] {
+        for field in [load.offset, load.vaddr, load.paddr, load.file_size, load.memory_size, load.align] {
             out.extend(field.to_le_bytes());
         }
     }
@@ -83,15 +72,8 @@ fn plan_of(loads: &[Load]) -> Result<Plan, ElfError> {
 
 #[test]
 fn a_static_program_with_64_kib_segments_has_a_plan() {
-    let tls = Load {
-        file_size: 0x10,
-        memory_size: 0x40,
-        ..special(PT_TLS, data())
-    };
-    let stack = Load {
-        flags: PF_R | PF_W,
-        ..special(PT_GNU_STACK, text())
-    };
+    let tls = Load { file_size: 0x10, memory_size: 0x40, ..special(PT_TLS, data()) };
+    let stack = Load { flags: PF_R | PF_W, ..special(PT_GNU_STACK, text()) };
     let plan = plan_of(&[text(), data(), tls, stack]).unwrap();
     assert_eq!(plan.kind, Kind::Fixed);
     assert_eq!(plan.segments.len(), 2);
@@ -99,35 +81,16 @@ fn a_static_program_with_64_kib_segments_has_a_plan() {
     assert_eq!(plan.pages(), 0x40_0000..0x43_8000);
     assert_eq!(plan.program_headers, Some(0x40_0040));
     assert_eq!(plan.program_header_count, 4);
-    assert_eq!(
-        plan.tls,
-        Some(Tls {
-            vaddr: 0x42_fe10,
-            file_size: 0x10,
-            memory_size: 0x40,
-            align: 8
-        })
-    );
+    assert_eq!(plan.tls, Some(Tls { vaddr: 0x42_fe10, file_size: 0x10, memory_size: 0x40, align: 8 }));
     assert!(!plan.executable_stack && plan.interpreter.is_none());
     assert_eq!(plan.align, 0x1_0000);
 }
 
 #[test]
 fn interpreter_stack_and_program_headers_are_reported() {
-    let interp = Load {
-        offset: 0x300,
-        file_size: 27,
-        ..special(PT_INTERP, text())
-    };
-    let phdr = Load {
-        offset: 64,
-        vaddr: 0x40_0040,
-        ..special(PT_PHDR, text())
-    };
-    let stack = Load {
-        flags: PF_R | PF_W | PF_X,
-        ..special(PT_GNU_STACK, text())
-    };
+    let interp = Load { offset: 0x300, file_size: 27, ..special(PT_INTERP, text()) };
+    let phdr = Load { offset: 64, vaddr: 0x40_0040, ..special(PT_PHDR, text()) };
+    let stack = Load { flags: PF_R | PF_W | PF_X, ..special(PT_GNU_STACK, text()) };
     let mut bytes = file(&[phdr, interp, text(), stack]);
     bytes[16..18].copy_from_slice(&ET_DYN.to_le_bytes());
     let plan = plan(&bytes, 0x4_0000, USER).unwrap();
@@ -147,14 +110,7 @@ fn each_wrong_byte_of_the_header_is_named() {
         (16, 1, ElfError::Type(1)),
         (18, 62, ElfError::Machine(62)),
         (54, 55, ElfError::ProgramHeaders { count: 1, size: 55 }),
-        (
-            56,
-            65,
-            ElfError::ProgramHeaders {
-                count: 65,
-                size: 56,
-            },
-        ),
+        (56, 65, ElfError::ProgramHeaders { count: 65, size: 56 }),
     ];
     for (at, value, error) in table {
         let mut bytes = file(&[text()]);
@@ -169,124 +125,38 @@ fn a_file_cut_anywhere_is_truncated() {
     let bytes = file(&[text(), data()]);
     for length in 0..bytes.len() {
         let result = plan(&bytes[..length], 0x4_0000, USER);
-        assert!(
-            matches!(result, Err(ElfError::Truncated { .. })),
-            "{length}: {result:?}"
-        );
+        assert!(matches!(result, Err(ElfError::Truncated { .. })), "{length}: {result:?}");
     }
     let short = plan(&bytes, 0x1_0000, USER);
-    assert!(
-        matches!(short, Err(ElfError::BeyondFile { index: 0, .. })),
-        "{short:?}"
-    );
+    assert!(matches!(short, Err(ElfError::BeyondFile { index: 0, .. })), "{short:?}");
 }
 
 #[test]
 fn unsound_segments_are_refused_by_kind() {
-    let wx = Load {
-        flags: PF_R | PF_W | PF_X,
-        ..data()
-    };
-    assert_eq!(
-        plan_of(&[text(), wx]),
-        Err(ElfError::WritableAndExecutable {
-            index: 1,
-            vaddr: 0x42_fe10
-        })
-    );
-    let wraps = Load {
-        vaddr: 0xffff_ffff_ffff_fe10,
-        memory_size: 0x8000,
-        ..data()
-    };
-    assert!(matches!(
-        plan_of(&[text(), wraps]),
-        Err(ElfError::OutOfRange { index: 1, .. })
-    ));
-    let wraps_physically = Load {
-        paddr: 0xffff_ffff_ffff_fe10,
-        ..data()
-    };
-    assert!(matches!(
-        plan_of(&[text(), wraps_physically]),
-        Err(ElfError::OutOfRange { index: 1, .. })
-    ));
+    let wx = Load { flags: PF_R | PF_W | PF_X, ..data() };
+    assert_eq!(plan_of(&[text(), wx]), Err(ElfError::WritableAndExecutable { index: 1, vaddr: 0x42_fe10 }));
+    let wraps = Load { vaddr: 0xffff_ffff_ffff_fe10, memory_size: 0x8000, ..data() };
+    assert!(matches!(plan_of(&[text(), wraps]), Err(ElfError::OutOfRange { index: 1, .. })));
+    let wraps_physically = Load { paddr: 0xffff_ffff_ffff_fe10, ..data() };
+    assert!(matches!(plan_of(&[text(), wraps_physically]), Err(ElfError::OutOfRange { index: 1, .. })));
     let low = Load { vaddr: 0, ..text() };
-    assert!(matches!(
-        plan_of(&[low]),
-        Err(ElfError::OutOfRange { index: 0, .. })
-    ));
-    let overlaps = Load {
-        vaddr: 0x40_fe10,
-        paddr: 0x40_fe10,
-        ..data()
-    };
-    assert_eq!(
-        plan_of(&[text(), overlaps]),
-        Err(ElfError::Overlap {
-            index: 1,
-            vaddr: 0x40_fe10
-        })
-    );
+    assert!(matches!(plan_of(&[low]), Err(ElfError::OutOfRange { index: 0, .. })));
+    let overlaps = Load { vaddr: 0x40_fe10, paddr: 0x40_fe10, ..data() };
+    assert_eq!(plan_of(&[text(), overlaps]), Err(ElfError::Overlap { index: 1, vaddr: 0x40_fe10 }));
     // Not one byte in common, but one page.
-    let same_page = Load {
-        offset: 0x1_e800,
-        vaddr: 0x41_e800,
-        paddr: 0x41_e800,
-        align: 0x1000,
-        ..data()
-    };
+    let same_page = Load { offset: 0x1_e800, vaddr: 0x41_e800, paddr: 0x41_e800, align: 0x1000, ..data() };
     assert!(plan_of(&[text(), same_page.clone()]).is_ok());
-    let longer = Load {
-        file_size: 0x1_e100,
-        memory_size: 0x1_e100,
-        ..text()
-    };
-    assert_eq!(
-        plan_of(&[longer, same_page]),
-        Err(ElfError::Overlap {
-            index: 1,
-            vaddr: 0x41_e800
-        })
-    );
-    assert_eq!(
-        plan_of(&[data(), text()]),
-        Err(ElfError::Order {
-            index: 1,
-            vaddr: 0x40_0000
-        })
-    );
-    let shrinks = Load {
-        memory_size: 0x1ff,
-        ..data()
-    };
-    assert!(matches!(
-        plan_of(&[text(), shrinks]),
-        Err(ElfError::LargerInFile { index: 1, .. })
-    ));
+    let longer = Load { file_size: 0x1_e100, memory_size: 0x1_e100, ..text() };
+    assert_eq!(plan_of(&[longer, same_page]), Err(ElfError::Overlap { index: 1, vaddr: 0x41_e800 }));
+    assert_eq!(plan_of(&[data(), text()]), Err(ElfError::Order { index: 1, vaddr: 0x40_0000 }));
+    let shrinks = Load { memory_size: 0x1ff, ..data() };
+    assert!(matches!(plan_of(&[text(), shrinks]), Err(ElfError::LargerInFile { index: 1, .. })));
     let odd = Load { align: 3, ..data() };
-    assert_eq!(
-        plan_of(&[text(), odd]),
-        Err(ElfError::Alignment { index: 1, align: 3 })
-    );
-    let skewed = Load {
-        offset: 0x1_fe18,
-        ..data()
-    };
-    assert!(matches!(
-        plan_of(&[text(), skewed]),
-        Err(ElfError::NotCongruent { index: 1, .. })
-    ));
-    let huge = Load {
-        offset: u64::MAX - 0xf_ffff,
-        file_size: u64::MAX,
-        memory_size: u64::MAX,
-        ..text()
-    };
-    assert!(matches!(
-        plan_of(&[huge]),
-        Err(ElfError::BeyondFile { index: 0, .. })
-    ));
+    assert_eq!(plan_of(&[text(), odd]), Err(ElfError::Alignment { index: 1, align: 3 }));
+    let skewed = Load { offset: 0x1_fe18, ..data() };
+    assert!(matches!(plan_of(&[text(), skewed]), Err(ElfError::NotCongruent { index: 1, .. })));
+    let huge = Load { offset: u64::MAX - 0xf_ffff, file_size: u64::MAX, memory_size: u64::MAX, ..text() };
+    assert!(matches!(plan_of(&[huge]), Err(ElfError::BeyondFile { index: 0, .. })));
 }
 
 #[test]
@@ -301,73 +171,26 @@ fn the_entry_must_be_an_instruction_of_an_executable_segment() {
     for entry in [0, 0x3f_fffc, 0x40_0002, 0x41_e000, 0x42_fe10, u64::MAX - 3] {
         assert_eq!(entry_at(entry), Err(ElfError::Entry(entry)));
     }
-    assert_eq!(
-        plan_of(&[special(PT_GNU_STACK, text())]),
-        Err(ElfError::NothingToLoad)
-    );
+    assert_eq!(plan_of(&[special(PT_GNU_STACK, text())]), Err(ElfError::NothingToLoad));
 }
 
 #[test]
 fn special_headers_are_checked_too() {
-    let interp = Load {
-        offset: 0x300,
-        file_size: 27,
-        ..special(PT_INTERP, text())
-    };
+    let interp = Load { offset: 0x300, file_size: 27, ..special(PT_INTERP, text()) };
     assert_eq!(
         plan_of(&[interp.clone(), interp.clone(), text()]),
-        Err(ElfError::Twice {
-            index: 1,
-            what: "PT_INTERP"
-        })
+        Err(ElfError::Twice { index: 1, what: "PT_INTERP" })
     );
-    let long = Load {
-        file_size: 4097,
-        ..interp
-    };
-    assert_eq!(
-        plan_of(&[long, text()]),
-        Err(ElfError::InterpreterLength {
-            index: 0,
-            size: 4097
-        })
-    );
+    let long = Load { file_size: 4097, ..interp };
+    assert_eq!(plan_of(&[long, text()]), Err(ElfError::InterpreterLength { index: 0, size: 4097 }));
     let tls = special(PT_TLS, data());
-    assert_eq!(
-        plan_of(&[text(), tls.clone()]),
-        Err(ElfError::TlsNotLoaded {
-            vaddr: 0x42_fe10,
-            size: 0x200
-        })
-    );
-    let wide = Load {
-        align: 0x2000,
-        ..tls
-    };
-    assert_eq!(
-        plan_of(&[text(), wide]),
-        Err(ElfError::Alignment {
-            index: 1,
-            align: 0x2000
-        })
-    );
-    let phdr = Load {
-        vaddr: 0x40_0048,
-        ..special(PT_PHDR, text())
-    };
-    assert_eq!(
-        plan_of(&[phdr, text()]),
-        Err(ElfError::ProgramHeadersElsewhere {
-            index: 0,
-            vaddr: 0x40_0048
-        })
-    );
+    assert_eq!(plan_of(&[text(), tls.clone()]), Err(ElfError::TlsNotLoaded { vaddr: 0x42_fe10, size: 0x200 }));
+    let wide = Load { align: 0x2000, ..tls };
+    assert_eq!(plan_of(&[text(), wide]), Err(ElfError::Alignment { index: 1, align: 0x2000 }));
+    let phdr = Load { vaddr: 0x40_0048, ..special(PT_PHDR, text()) };
+    assert_eq!(plan_of(&[phdr, text()]), Err(ElfError::ProgramHeadersElsewhere { index: 0, vaddr: 0x40_0048 }));
     let many: Vec<_> = (0..17)
-        .map(|i| Load {
-            vaddr: 0x40_0000 + i * 0x10_0000,
-            paddr: 0x40_0000 + i * 0x10_0000,
-            ..text()
-        })
+        .map(|i| Load { vaddr: 0x40_0000 + i * 0x10_0000, paddr: 0x40_0000 + i * 0x10_0000, ..text() })
         .collect();
     assert_eq!(plan_of(&many), Err(ElfError::TooManySegments { index: 16 }));
 }
@@ -375,18 +198,11 @@ fn special_headers_are_checked_too() {
 #[test]
 fn a_kernel_plan_is_bounded_by_its_own_range() {
     let high = 0xffff_8000_0000_0000;
-    let load = Load {
-        vaddr: high,
-        paddr: 0x4000_0000,
-        ..text()
-    };
+    let load = Load { vaddr: high, paddr: 0x4000_0000, ..text() };
     let mut bytes = file(&[load]);
     bytes[24..32].copy_from_slice(&high.to_le_bytes());
     assert!(plan(&bytes, 0x4_0000, high..high + 0x10_0000).is_ok());
-    assert!(matches!(
-        plan(&bytes, 0x4_0000, USER),
-        Err(ElfError::OutOfRange { .. })
-    ));
+    assert!(matches!(plan(&bytes, 0x4_0000, USER), Err(ElfError::OutOfRange { .. })));
 }
 
 /// What the crate's first page promises, checked without looking at how it was reached.
@@ -401,11 +217,7 @@ fn promises_hold(plan: &Plan, file_length: u64, allowed: &Range<u64>) {
         assert_eq!(segment.vaddr % PAGE, segment.file_offset % PAGE);
         free_from = segment.pages().end;
     }
-    assert!(
-        plan.segments
-            .iter()
-            .any(|s| s.protection.execute && s.range().contains(&plan.entry))
-    );
+    assert!(plan.segments.iter().any(|s| s.protection.execute && s.range().contains(&plan.entry)));
 }
 
 proptest! {

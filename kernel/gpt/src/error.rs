@@ -67,28 +67,17 @@ impl fmt::Display for Fault {
                 write!(f, "usable sectors {first} to {last} are not on the disk")
             }
             Self::Array { count, size } => {
-                write!(
-                    f,
-                    "{count} entries of {size} bytes, expected 128 × 2^n bytes each and at most 16384 in all"
-                )
+                write!(f, "{count} entries of {size} bytes, expected 128 × 2^n bytes each and at most 16384 in all")
             }
             Self::ArrayPlace(sector) => {
                 write!(f, "the entries at sector {sector} are not on the disk")
             }
             Self::ArrayCrc => f.write_str("the CRC of the entries is wrong"),
             Self::PartitionRange { index, first, last } => {
-                write!(
-                    f,
-                    "partition {} has sectors {first} to {last}, outside the usable ones",
-                    index + 1
-                )
+                write!(f, "partition {} has sectors {first} to {last}, outside the usable ones", index + 1)
             }
             Self::Overlap { index, first, last } => {
-                write!(
-                    f,
-                    "partition {} with sectors {first} to {last} overlaps an earlier one",
-                    index + 1
-                )
+                write!(f, "partition {} with sectors {first} to {last} overlaps an earlier one", index + 1)
             }
         }
     }
@@ -111,10 +100,7 @@ impl fmt::Display for Error {
         match self {
             Self::TooSmall => f.write_str("the disk is too small for a GPT"),
             Self::Damaged { primary, backup } => {
-                write!(
-                    f,
-                    "both partition tables are damaged: primary: {primary}; backup: {backup}"
-                )
+                write!(f, "both partition tables are damaged: primary: {primary}; backup: {backup}")
             }
         }
     }

@@ -124,15 +124,12 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// The partitions in use, in the order of the table.
     pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<'a> {
-        self.entries
-            .chunks_exact(self.entry_size)
-            .filter_map(partition)
+        self.entries.chunks_exact(self.entry_size).filter_map(partition)
     }
 
     /// The partition with this type and name. The slots share a type, so both are asked for.
     pub fn find(&self, type_guid: &Guid, name: &str) -> Option<Partition> {
-        self.partitions()
-            .find(|partition| partition.type_guid == *type_guid && partition.is_named(name))
+        self.partitions().find(|partition| partition.type_guid == *type_guid && partition.is_named(name))
     }
 }
 
@@ -151,13 +148,7 @@ pub fn read<'a, D: Disk>(disk: &mut D, buffer: &'a mut [u8; ENTRIES]) -> Result<
         },
     };
     let entries = &buffer[..header.array_length()];
-    Ok(Table {
-        source,
-        primary_fault,
-        disk_guid: header.disk_guid,
-        entries,
-        entry_size: header.entry_size,
-    })
+    Ok(Table { source, primary_fault, disk_guid: header.disk_guid, entries, entry_size: header.entry_size })
 }
 
 fn u32_at(data: &[u8], at: usize) -> u32 {
@@ -195,8 +186,7 @@ struct Header {
 impl Header {
     fn read<D: Disk>(disk: &mut D, at: u64, buffer: &mut [u8; ENTRIES]) -> Result<Self, Fault> {
         let mut sector = [0; SECTOR];
-        disk.read(at, &mut sector)
-            .map_err(|Unreadable| Fault::Unreadable(at))?;
+        disk.read(at, &mut sector).map_err(|Unreadable| Fault::Unreadable(at))?;
         let header = Self::parse(&sector, at, disk.sectors())?;
         let whole_sectors = header.array_length().next_multiple_of(SECTOR);
         disk.read(header.entries_at, &mut buffer[..whole_sectors])
@@ -223,10 +213,7 @@ impl Header {
             return Err(Fault::HeaderCrc);
         }
         if u64_at(sector, 24) != at {
-            return Err(Fault::Place {
-                says: u64_at(sector, 24),
-                at,
-            });
+            return Err(Fault::Place { says: u64_at(sector, 24), at });
         }
         let header = Self {
             disk_guid: core::array::from_fn(|i| sector[56 + i]),
@@ -238,10 +225,7 @@ impl Header {
             entries_crc: u32_at(sector, 88),
         };
         if header.first_usable > header.last_usable || header.last_usable >= sectors {
-            return Err(Fault::UsableRange {
-                first: header.first_usable,
-                last: header.last_usable,
-            });
+            return Err(Fault::UsableRange { first: header.first_usable, last: header.last_usable });
         }
         header.check_array(sectors)?;
         Ok(header)
@@ -250,15 +234,9 @@ impl Header {
     fn check_array(&self, sectors: u64) -> Result<(), Fault> {
         // 128 × 2ⁿ bytes per entry.
         let sound_size = self.entry_size >= 128 && self.entry_size.is_power_of_two();
-        let length = self
-            .entry_count
-            .checked_mul(self.entry_size)
-            .filter(|length| (1..=ENTRIES).contains(length));
+        let length = self.entry_count.checked_mul(self.entry_size).filter(|length| (1..=ENTRIES).contains(length));
         let (true, Some(length)) = (sound_size, length) else {
-            return Err(Fault::Array {
-                count: self.entry_count,
-                size: self.entry_size,
-            });
+            return Err(Fault::Array { count: self.entry_count, size: self.entry_size });
         };
         let end = self.entries_at.checked_add(length.div_ceil(SECTOR) as u64);
         if self.entries_at < 2 || end.is_none_or(|end| end > sectors) {
@@ -286,10 +264,7 @@ impl Header {
                 return Err(Fault::PartitionRange { index, first, last });
             }
             // At most 128 entries, so comparing each with those before it is cheap.
-            let earlier = entries
-                .chunks_exact(self.entry_size)
-                .take(index)
-                .filter_map(partition);
+            let earlier = entries.chunks_exact(self.entry_size).take(index).filter_map(partition);
             for (_, other) in (0..used).zip(earlier) {
                 if first <= other.last() && other.first <= last {
                     return Err(Fault::Overlap { index, first, last });

@@ -29,9 +29,7 @@ impl Disk for Sparse {
                 _ => None,
             };
             match place {
-                Some(place) => {
-                    chunk.copy_from_slice(&self.ends[place as usize * SECTOR..][..SECTOR])
-                }
+                Some(place) => chunk.copy_from_slice(&self.ends[place as usize * SECTOR..][..SECTOR]),
                 None => chunk.fill(0),
             }
         }
@@ -42,19 +40,12 @@ impl Disk for Sparse {
 fn vectors() -> (Value, Vec<u8>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/gpt");
     let index = std::fs::read_to_string(folder.join("index.json")).unwrap();
-    (
-        serde_json::from_str(&index).unwrap(),
-        std::fs::read(folder.join("base.bin")).unwrap(),
-    )
+    (serde_json::from_str(&index).unwrap(), std::fs::read(folder.join("base.bin")).unwrap())
 }
 
 fn good_disk() -> Sparse {
     let (index, ends) = vectors();
-    Sparse {
-        sectors: index["sectors"].as_u64().unwrap(),
-        ends,
-        unreadable: None,
-    }
+    Sparse { sectors: index["sectors"].as_u64().unwrap(), ends, unreadable: None }
 }
 
 fn patched(case: &Value) -> Sparse {
@@ -78,11 +69,7 @@ fn the_shared_vectors_are_read_as_they_say() {
         match read(&mut patched(case), &mut buffer) {
             Ok(table) => {
                 assert_eq!(case["expect"], "ok", "{name}");
-                let source = if table.source == Source::Primary {
-                    "primary"
-                } else {
-                    "backup"
-                };
+                let source = if table.source == Source::Primary { "primary" } else { "backup" };
                 assert_eq!(case["source"], source, "{name}");
                 let fault = table.primary_fault.map(|fault| fault.class());
                 assert_eq!(case.get("primary").and_then(Value::as_str), fault, "{name}");
@@ -112,10 +99,7 @@ fn slots_are_told_apart_by_name() {
 #[test]
 fn a_sector_that_cannot_be_read_leads_to_the_backup() {
     for sector in [1, 2, 33] {
-        let mut disk = Sparse {
-            unreadable: Some(sector),
-            ..good_disk()
-        };
+        let mut disk = Sparse { unreadable: Some(sector), ..good_disk() };
         let mut buffer = [0; ENTRIES];
         let table = read(&mut disk, &mut buffer).unwrap();
         assert_eq!(table.source, Source::Backup);
@@ -126,27 +110,15 @@ fn a_sector_that_cannot_be_read_leads_to_the_backup() {
 #[test]
 fn a_disk_without_room_is_refused() {
     for sectors in [0, 1, 66] {
-        let mut disk = Sparse {
-            sectors,
-            ..good_disk()
-        };
-        assert_eq!(
-            read(&mut disk, &mut [0; ENTRIES]).unwrap_err(),
-            Error::TooSmall
-        );
+        let mut disk = Sparse { sectors, ..good_disk() };
+        assert_eq!(read(&mut disk, &mut [0; ENTRIES]).unwrap_err(), Error::TooSmall);
     }
 }
 
 #[test]
 fn guids_are_stored_mixed_endian() {
-    assert_eq!(
-        types::ESP[..8],
-        [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]
-    );
-    assert_eq!(
-        types::ESP[8..],
-        [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]
-    );
+    assert_eq!(types::ESP[..8], [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]);
+    assert_eq!(types::ESP[8..], [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);
 }
 
 proptest! {
