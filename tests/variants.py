@@ -1,0 +1,80 @@
+"""Built images with one thing changed, every digest made right again, so that only the change can be at fault."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from swiftbuild.digest import derive_uuid
+from swiftbuild.limits import MIB, SECTOR
+from swiftbuild.machine.media import mapped
+from swiftbuild.model.bootctl import BootControl, SlotEntry
+from swiftbuild.model.disk import ESP_TYPE, DiskTable, Partition
+from swiftbuild.model.release import ReleaseFacts, SectionType
+from swiftbuild.stages.disk import LOADER_PATH, write_sparse
+from swiftbuild.wire import bootctl, fat32, gpt, release, verity
+
+Sections = Mapping[SectionType, bytes]
+
+
+def slot_image(image: Path) -> bytes:
+    """The slot image in slot A."""
+    with mapped(image) as disk:
+        slot = gpt.read(disk).named("base_a")
+        assert slot
+        return bytes(release.read_slot(disk[slot.first * SECTOR : (slot.last + 1) * SECTOR]).body)
+
+
+def rebuilt(raw: bytes, changes: Sections) -> bytes:
+    """The slot image with other sections; header, digests and verity tree follow."""
+    old = release.read_slot(raw)
+    sections = {SectionType(s.type): bytes(old.section(SectionType(s.type))) for s in old.header.sections}
+    sections.update(changes)
+    facts = ReleaseFacts.model_validate({name: getattr(old.header, name) for name in ReleaseFacts.model_fields})
+    tree = verity.build(sections[SectionType.EROFS], uuid=derive_uuid("test"), salt=bytes(32))
+    sections[SectionType.VERITY] = tree.section
+    return release.build_slot(facts.model_copy(update={"verity_root": tree.root}), list(sections.items()))
+
+
+def installed(image: Path, out: Path, a: bytes, b: bytes | None = None) -> Path:
+    """The disk image with these slot images, both recorded as good, slot A first."""
+    subprocess.run(["/usr/bin/cp", "--sparse=always", str(image), str(out)], check=True)
+    with mapped(out) as disk:
+        starts = {p.name: p.first * SECTOR for p in gpt.read(disk).partitions}
+    slots = [_entry(raw, 15 - n) if raw else SlotEntry() for n, raw in enumerate((a, b))]
+    block = BootControl(rollback_floor=1, slots=(slots[0], slots[1]))
+    with out.open("r+b") as file:
+        for name, raw in (("base_a", a), ("base_b", b)):
+            file.seek(starts[name])
+            file.write(raw or b"")
+        for offset, copy in bootctl.encode_partition(block).items():
+            file.seek(starts["bootctl"] + offset)
+            file.write(copy)
+    return out
+
+
+def _entry(raw: bytes, priority: int) -> SlotEntry:
+    header = release.decode_header(raw)
+    return SlotEntry(
+        priority=priority, successful=1, rollback_index=header.rollback_index, version=header.version,
+        release_digest=release.release_digest(raw),
+    )  # fmt: skip
+
+
+def esp_only(out: Path, files: Mapping[str, bytes]) -> Path:
+    """A disk with nothing but an EFI system partition."""
+    first, sectors = MIB // SECTOR, 128 * MIB // SECTOR
+    esp = Partition(type=ESP_TYPE, guid=derive_uuid("esp"), first=first, last=first + sectors - 1, name="esp")
+    table = DiskTable(guid=derive_uuid("disk"), sectors=sectors + 2 * first, partitions=(esp,))
+    pieces = gpt.encode(table)
+    pieces[MIB] = fat32.build(files, size=128 * MIB, serial=1)
+    write_sparse(out, pieces, table.sectors * SECTOR)
+    return out
+
+
+def one_file_boot(image: Path, out: Path) -> Path:
+    """Loader and `base.img` on an ESP, and no slot."""
+    raw = slot_image(image)
+    loader = bytes(release.read_slot(raw).section(SectionType.LOADER))
+    return esp_only(out, {LOADER_PATH: loader, "base.img": raw})
