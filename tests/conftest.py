@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import pytest
 from swiftbuild.machine import qemu
 
+STRICT = "SWIFTBUILD_CI"
+"""Set by .ci/run."""
 OTHER = "host tests"
 
 
@@ -56,6 +59,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         row = rows[gate]
         name = gate.replace("_", "-")
         write(f"{name:<22} {row.passed:6} {row.failed:6} {row.skipped:7} {row.boots:5} {row.seconds:8.1f}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a gate whose test was skipped has failed: it proves nothing."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if STRICT not in os.environ or not isinstance(terminal, pytest.TerminalReporter):
+        return
+    known = {line.split(":")[0] for line in session.config.getini("markers")} - {"slow", "system"}
+    skipped = [r for r in terminal.stats.get("skipped", []) if isinstance(r, pytest.TestReport)]
+    if any(known & set(report.keywords) for report in skipped):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _count(row: Row, report: pytest.TestReport, outcome: str) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from swiftbuild.core.events import Silent
-from swiftbuild.core.tools import TOOLS, judge
+from swiftbuild.core.tools import TOOLS, judge, require
 from swiftbuild.effects.apt import Apt
 from swiftbuild.effects.process import Processes
+from swiftbuild.effects.versions import tool_versions
+from swiftbuild.errors import ToolError
 
 from tests.fakes import ROOT
 
@@ -88,6 +90,15 @@ def test_an_older_tool_is_refused_and_a_newer_one_warned_of() -> None:
     newer = judge(tool, "1.200.0")
     assert newer.ok
     assert "newer than the highest tested" in newer.note
+
+
+def test_a_build_does_not_begin_with_an_older_tool() -> None:
+    versions = tool_versions(TOOLS, Processes(Silent()))
+    require(versions)
+    with pytest.raises(ToolError, match=r"rustc: found 1\.95\.0\+dfsg.*, wanted 1\.96 or newer: .*bookworm-security"):
+        require({**versions, "rustc-web": "1.95.0+dfsg-1"})
+    with pytest.raises(ToolError, match=r"mkfs\.erofs: found none"):
+        require({name: version for name, version in versions.items() if name != "erofs-utils"})
 
 
 def state_of_apt() -> dict[str, str]:

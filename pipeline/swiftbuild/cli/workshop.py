@@ -13,14 +13,14 @@ from swiftbuild.cli.progress import Reporter, reporter
 from swiftbuild.cli.session import Session
 from swiftbuild.core.accounts import Access
 from swiftbuild.core.plan import Action, Artifact, Ref
-from swiftbuild.core.tools import TOOLS
+from swiftbuild.core.tools import TOOLS, require
 from swiftbuild.effects import keys, project
 from swiftbuild.effects.apt import Apt
 from swiftbuild.effects.lock import exclusive
 from swiftbuild.effects.process import Processes
 from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
-from swiftbuild.effects.versions import package_versions
+from swiftbuild.effects.versions import tool_versions
 from swiftbuild.engine.image import Doors, Planner, Settings
 from swiftbuild.engine.run import Engine, Outcome, Step
 from swiftbuild.errors import InputError, UsageError
@@ -65,6 +65,8 @@ class Workshop:
 
     def _planner(self, profile: Profile, recipes: tuple[Recipe, ...], access: Access) -> Planner:
         root = self.session.root
+        tools = tool_versions(TOOLS, self.processes)
+        require(tools)
         every = [project.load_recipe(root, name, "packages") for name in project.recipes(root)]
         settings = Settings(
             repository=root,
@@ -73,7 +75,7 @@ class Workshop:
             programs=tuple(recipe.source for recipe in every if isinstance(recipe.source, TreeSource)),
             lock=project.load_lock(root),
             version=project.version(root),
-            tools=package_versions({name for tool in TOOLS for name in tool.package.split()}, self.processes),
+            tools=tools,
             root_keys=self.root_keys(),
             access=access,
         )

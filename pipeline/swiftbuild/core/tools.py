@@ -6,7 +6,10 @@ Named by path, because a pyenv or rustup earlier in PATH must not leak in.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from swiftbuild.errors import ToolError
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,26 @@ TOOLS: tuple[Tool, ...] = (
 )
 
 
+BUILDERS = frozenset({"rustc", "cargo", "rust-src", "ld.lld", "lld-link", "llvm-nm", "mkfs.erofs", "fakeroot",
+                      "openssl", "zstd", "apt-get", "dpkg-deb"})
+"""Without these no image; the others are for boots and tests."""
+
+
+def require(versions: Mapping[str, str]) -> None:
+    """Refuses to begin a build with a tool that is missing or older than any that was tested."""
+    builders = [tool for tool in TOOLS if tool.name in BUILDERS]
+    verdicts = [judge(tool, _upstream(versions.get(tool.package.split()[0]))) for tool in builders]
+    faults = [f"{v.tool.name}: found {v.found or 'none'}, wanted {v.tool.lowest} or newer: {v.note}"
+              for v in verdicts if not v.ok]
+    if faults:
+        raise ToolError("\n".join(faults), hint="make setup installs what is missing; swiftbuild doctor lists all")
+
+
+def _upstream(version: str | None) -> str | None:
+    """A Debian version without its epoch."""
+    return version and re.sub(r"^\d+:", "", version)
+
+
 def number(version: str) -> tuple[int, ...]:
     """A version as numbers, to be compared."""
     return tuple(int(part) for part in re.findall(r"\d+", version))
@@ -76,6 +99,8 @@ def number(version: str) -> tuple[int, ...]:
 def judge(tool: Tool, found: str | None) -> Verdict:
     """Older than the lowest tested refuses; newer than the highest warns."""
     fix = f"apt-get install --no-install-recommends {tool.package}"
+    if "-web" in tool.package:
+        fix += " (suite bookworm-security)"
     if found is None:
         return Verdict(tool, None, ok=False, note=fix)
     if number(found) < number(tool.lowest):
