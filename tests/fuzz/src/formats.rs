@@ -1,0 +1,219 @@
+//! Bytes that come from a disk.
+
+use bootctl::{Current, SIZE, Slot};
+use bootplan::image::{Conditions, Memory, Store};
+use elfload::PAGE;
+use erofs::{Image, Inode, Piece};
+use gpt::{Disk, ENTRIES, SECTOR, Unreadable};
+use release::{HEADER_SIZE, Header, SignatureArea};
+
+pub fn release(data: &[u8]) {
+    let _ = SignatureArea::parse(data);
+    let Ok(header) = Header::parse(data) else { return };
+    let _ = header.check_for("swift-os", Some("qemu"), 1 << 27);
+    let mut free_from = release::AREA_SIZE as u64;
+    for section in &header.sections {
+        assert!(section.offset >= free_from && section.length > 0);
+        free_from = section.offset + section.length;
+    }
+    assert!(free_from <= header.min_slot_size);
+    if header.minor == 0 {
+        assert_eq!(header.encode().as_ref().map(|bytes| &bytes[..]), Ok(&data[..HEADER_SIZE]));
+    }
+}
+
+/// Two copies; a byte at the end says which get a right digest.
+pub fn bootctl(data: &[u8]) {
+    let Some((&seal, data)) = data.split_last() else { return };
+    let mut copies = [[0; SIZE]; 2];
+    for (copy, from) in copies.iter_mut().zip(data.chunks(SIZE)) {
+        copy[..from.len()].copy_from_slice(from);
+    }
+    for (bit, copy) in copies.iter_mut().enumerate() {
+        if seal >> bit & 1 != 0 {
+            let digest = sha256::software(&copy[..SIZE - 32]);
+            copy[SIZE - 32..].copy_from_slice(&digest);
+        }
+    }
+    let Some(current) = Current::of([&copies[0], &copies[1]]) else { return };
+    let candidates = bootctl::candidates(&current.block);
+    for slot in Slot::ALL {
+        assert_eq!(candidates.contains(&slot), bootctl::refusal(&current.block, slot).is_none());
+        let _ = current.block.slot(slot).reason_text();
+    }
+    let mut changed = current.block.clone();
+    changed.set_last_booted(Slot::B);
+    let Some(write) = current.next(&changed) else { return };
+    copies[write.copy] = *write.block.bytes();
+    let after = Current::of([&copies[0], &copies[1]]).expect("what was written is valid");
+    assert_eq!((after.block, after.copy), (write.block, write.copy));
+}
+
+struct Ends<'a> {
+    sectors: u64,
+    data: &'a [u8],
+}
+
+impl Disk for Ends<'_> {
+    fn sectors(&self) -> u64 {
+        self.sectors
+    }
+
+    fn read(&mut self, first: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        for (sector, chunk) in (first..).zip(into.chunks_mut(SECTOR)) {
+            let place =
+                if sector < 34 { sector } else { 34 + (sector + 33).checked_sub(self.sectors).ok_or(Unreadable)? };
+            let at = usize::try_from(place).map_err(|_| Unreadable)? * SECTOR;
+            chunk.copy_from_slice(self.data.get(at..at + SECTOR).ok_or(Unreadable)?);
+        }
+        Ok(())
+    }
+}
+
+/// The first 34 and the last 33 sectors; CRCs are made right.
+pub fn gpt(data: &[u8]) {
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    let mut data = data.to_vec();
+    for (header, array) in [(SECTOR, 2 * SECTOR), (66 * SECTOR, 34 * SECTOR)] {
+        let Some(entries) = data.get(array..array + ENTRIES) else { continue };
+        let entries = crc.checksum(entries).to_le_bytes();
+        let Some(header) = data.get_mut(header..header + SECTOR) else { continue };
+        header[88..92].copy_from_slice(&entries);
+        let size = u32::from_le_bytes(header[12..16].try_into().expect("four bytes")) as usize;
+        header[16..20].fill(0);
+        let whole = crc.checksum(&header[..size.min(SECTOR)]).to_le_bytes();
+        header[16..20].copy_from_slice(&whole);
+    }
+    let mut disk = Ends { sectors: 65536, data: &data };
+    let mut buffer = [0; ENTRIES];
+    let Ok(table) = gpt::read(&mut disk, &mut buffer) else { return };
+    let mut ranges: Vec<_> = table.partitions().map(|p| (p.first, p.first + p.sectors)).collect();
+    ranges.sort_unstable();
+    assert!(ranges.iter().all(|&(first, end)| first < end && end <= 65536));
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    let _ = table.find(&gpt::types::BASE, "base_a");
+}
+
+/// The first bit of the last byte: as a kernel or as a program.
+pub fn elfload(data: &[u8]) {
+    let Some((&kind, file)) = data.split_last() else { return };
+    let kernel = bootplan::image::KERNEL_ADDRESSES;
+    let allowed = if kind & 1 != 0 { kernel } else { 0x1000..0x1_0000_0000_0000 };
+    let file_length = file.len() as u64;
+    let Ok(plan) = elfload::plan(&file[..file.len().min(elfload::PREFIX)], file_length, allowed.clone()) else {
+        return;
+    };
+    let mut free_from = 0;
+    for segment in &plan.segments {
+        assert!(segment.file_offset + segment.file_size <= file_length && segment.file_size <= segment.memory_size);
+        assert!(segment.pages().start >= free_from.max(allowed.start) && segment.pages().end <= allowed.end);
+        assert!(!(segment.protection.write && segment.protection.execute));
+        assert_eq!(segment.vaddr % PAGE, segment.file_offset % PAGE);
+        free_from = segment.pages().end;
+    }
+    assert!(plan.segments.iter().any(|s| s.protection.execute && s.range().contains(&plan.entry)));
+    if let Some(name) = plan.interpreter {
+        assert!(name.start < name.end && name.end <= file_length);
+    }
+    if let Some(at) = plan.program_headers {
+        assert!(plan.segments.iter().any(|segment| segment.range().contains(&at)));
+    }
+}
+
+/// A whole slot image, with a hash that agrees with everything.
+pub fn image(data: &[u8]) {
+    struct Bytes<'a>(&'a [u8]);
+    impl Store for Bytes<'_> {
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+        fn is_partition(&self) -> bool {
+            false
+        }
+        fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), String> {
+            into.copy_from_slice(&self.0[offset as usize..][..into.len()]);
+            Ok(())
+        }
+    }
+    struct Heap;
+    impl Memory for Heap {
+        type Buffer = Vec<u8>;
+        fn allocate(&mut self, length: u64, _alignment: u64) -> Option<Vec<u8>> {
+            // More than this is a machine that has no more memory.
+            (length <= 1 << 22).then(|| vec![0xee; length.next_multiple_of(4096) as usize])
+        }
+    }
+    let mut data = data.to_vec();
+    for entry in 0..release::MAX_SECTIONS {
+        let at = 320 + 64 * entry + 24;
+        if let Some(digest) = data.get_mut(at..at + 32)
+            && digest.iter().any(|&byte| byte != 0)
+        {
+            digest.fill(0);
+        }
+    }
+    let conditions = Conditions { profile: None, floor: 0, release: [0; 32], sha256: |_| [0; 32] };
+    let Ok(image) = bootplan::image::load(&mut Bytes(&data), &mut Heap, &conditions) else { return };
+    assert!(image.kernel.entry_offset() < image.kernel.length());
+    assert!(image.kernel.length() <= image.kernel.memory.len() as u64);
+    for (length, bytes) in [Some(image.erofs), Some(image.verity), image.symbols].into_iter().flatten() {
+        assert!(bytes[length as usize..].iter().all(|&byte| byte == 0));
+    }
+}
+
+/// An image without a checksum, walked as far as 64 inodes go.
+pub fn erofs(data: &[u8]) {
+    let mut data = data.to_vec();
+    if let Some(features) = data.get_mut(1024 + 8) {
+        *features &= !1;
+    }
+    let Ok(image) = Image::open(&data) else { return };
+    let mut seen = vec![image.root()];
+    let mut at = 0;
+    while let Some(&nid) = seen.get(at) {
+        at += 1;
+        let Ok(inode) = image.inode(nid) else { continue };
+        read_all(&image, &inode, data.len());
+        if !inode.is_directory() {
+            continue;
+        }
+        let mut position = 0;
+        while let Ok(Some(entry)) = image.entry_at(&inode, position) {
+            assert!(entry.next > position && !entry.name.is_empty());
+            position = entry.next;
+            let _ = image.lookup(&inode, entry.name);
+            if seen.len() < 64 {
+                seen.push(entry.nid);
+            }
+        }
+    }
+}
+
+fn read_all(image: &Image<'_>, inode: &Inode, image_length: usize) {
+    let mut offset = 0;
+    for _ in 0..64 {
+        match image.piece(inode, offset) {
+            Ok(piece) if piece.length() > 0 => {
+                if let Piece::Data { bytes, offset } = &piece {
+                    assert!(offset + bytes.len() <= image_length);
+                }
+                offset += piece.length() as u64;
+                assert!(offset <= inode.size);
+            }
+            _ => break,
+        }
+    }
+    let mut buffer = [0; 300];
+    if let Ok(count) = image.read(inode, inode.size / 2, &mut buffer) {
+        assert!(count <= buffer.len());
+    }
+}
+
+pub fn ksyms(data: &[u8]) {
+    let Ok(symbols) = ksyms::Symbols::parse(data) else { return };
+    for address in [0, ksyms::KERNEL_BASE - 1, ksyms::KERNEL_BASE, ksyms::KERNEL_BASE + 0x1234, u64::MAX] {
+        if let Some(symbol) = symbols.lookup(address) {
+            assert!(symbol.offset <= address - ksyms::KERNEL_BASE);
+        }
+    }
+}
