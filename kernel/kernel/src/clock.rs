@@ -25,6 +25,13 @@ pub fn realtime() -> Timespec {
     Timespec::from_nanos(since_power_on().saturating_add(offset_nanos()))
 }
 
+/// Sets the date to `earliest` when it is before that: a machine without a hardware clock starts in 1970.
+pub fn set_earliest(earliest: Timespec) {
+    if (realtime().sec, realtime().nsec) < (earliest.sec, earliest.nsec) {
+        set_realtime(earliest.to_nanos().unwrap_or(0));
+    }
+}
+
 /// Sets the date, in nanoseconds since 1970.
 pub fn set_realtime(nanos: u64) {
     OFFSET.store(nanos.saturating_sub(since_power_on()), Ordering::Relaxed);

@@ -8,7 +8,7 @@ use vfs::tmpfs;
 use vfs::{PAGE_SIZE, walk};
 
 use super::{At, Mount, Path, PathContext, Volume, devices, proc};
-use crate::event;
+use crate::{clock, event};
 use crate::mm::frames;
 use crate::sync::Once;
 
@@ -40,7 +40,7 @@ pub fn temporary(source: &[u8], root_mode: u32) -> Arc<Volume> {
     let bytes = frames::free_bytes() / TMPFS_SHARE;
     let options =
         tmpfs::Options { pages_max: bytes / PAGE_SIZE as u64, inodes_max: bytes / BYTES_PER_INODE, root_mode };
-    tmpfs::volume(source, options)
+    tmpfs::volume("tmpfs", source, options)
 }
 
 static ROOT: Once<Path> = Once::new();
@@ -57,6 +57,8 @@ pub fn root() -> Option<Path> {
 pub fn mount_all(base: &'static [u8]) -> Result<(), MountError> {
     let volume: Arc<Volume> = vfs::base::volume(b"base", base).map_err(MountError::Base)?;
     let files = volume.statistics().files;
+    // Until somebody knows better, it is no earlier than when the base was made.
+    clock::set_earliest(volume.root().inode().metadata().modified);
     let root = Path::root_of(&Mount::root(volume));
     let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 };
     event!("base.mounted", source = "ram", size = base.len(), files = files);
@@ -114,7 +116,7 @@ pub fn mount(
         return place.bind(&part, read_only).map(|_| ());
     }
     let volume = match kind {
-        b"tmpfs" => tmpfs::volume(source, options(data)?),
+        b"tmpfs" => tmpfs::volume("tmpfs", source, options(data)?),
         b"proc" => proc::volume(),
         b"devtmpfs" => devices::volume()?,
         _ => return Err(Errno::ENODEV),

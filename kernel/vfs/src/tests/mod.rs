@@ -112,7 +112,7 @@ pub const SMALL: tmpfs::Options = tmpfs::Options { pages_max: 64, inodes_max: 20
 
 /// A tree whose root is a tmpfs, seen by root.
 pub fn tree() -> PathContext<Host> {
-    let root = Path::root_of(&Mount::root(tmpfs::volume(b"tmpfs", SMALL)));
+    let root = Path::root_of(&Mount::root(tmpfs::volume("tmpfs", b"tmpfs", SMALL)));
     PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 }
 }
 

@@ -67,7 +67,7 @@ fn mounts_cover_and_uncover() {
     let context = furnished();
     let point = lookup(&context, &at("d/sub"), true).unwrap();
     write(&context, "d/sub/below", b"").unwrap();
-    point.hang(tmpfs::volume(b"other", SMALL), false).unwrap();
+    point.hang(tmpfs::volume("tmpfs", b"other", SMALL), false).unwrap();
     assert_eq!(stat(&context, "d/sub/below").err(), Some(Errno::ENOENT));
     write(&context, "d/sub/above", b"x").unwrap();
     mkdir(&context, &at("d/sub/dir"), 0o755).unwrap();

@@ -56,9 +56,9 @@ impl Budget {
     }
 }
 
-/// A new, empty volume.
+/// A new, empty volume; `kind` is `tmpfs`, or what else its file system is called.
 #[must_use]
-pub fn volume<W: World>(source: &[u8], options: Options) -> Arc<Volume<W>> {
+pub fn volume<W: World>(kind: &'static str, source: &[u8], options: Options) -> Arc<Volume<W>> {
     let budget = Arc::new(Budget {
         options,
         pages: AtomicU64::new(0),
@@ -67,7 +67,7 @@ pub fn volume<W: World>(source: &[u8], options: Options) -> Arc<Volume<W>> {
     });
     let permission = Permission { mode: Kind::Directory.mode() | options.root_mode & 0o7777, user: 0, group: 0 };
     let root: Arc<Node<W>> = Node::new(budget.clone(), 1, permission, Body::Directory(Directory::new()));
-    Volume::new("tmpfs", source, false, root, move || statistics(&budget))
+    Volume::new(kind, source, false, root, move || statistics(&budget))
 }
 
 fn statistics(budget: &Budget) -> Statfs {

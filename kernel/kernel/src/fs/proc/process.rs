@@ -439,6 +439,7 @@ fn signal_lines(process: &Process) -> String {
 
 fn maps(process: &Arc<Process>) -> Made {
     let space = process.space()?;
+    let (heap, stack) = (space.heap(), process.fields.lock().program.stack);
     let mut text = String::new();
     for area in space.areas() {
         let (offset, shared, (name, device, number)) = match &area.backing {
@@ -461,11 +462,16 @@ fn maps(process: &Arc<Process>) -> Made {
             device >> 8,
             device & 0xff,
         );
+        let name = match name.as_str() {
+            "" if (area.start..area.end).contains(&stack) => "[stack]",
+            "" if area.start < heap.end && heap.start < area.end => "[heap]",
+            name => name,
+        };
         if !name.is_empty() {
             // The column at which Linux begins the name.
             let column = (start + 73).max(text.len() + 1);
             text.extend(core::iter::repeat_n(' ', column - text.len()));
-            text.push_str(&name);
+            text.push_str(name);
         }
         text.push('\n');
     }

@@ -227,6 +227,11 @@ impl AddressSpace {
         self.inner.lock().map.mapped_bytes()
     }
 
+    /// Where the heap is.
+    pub fn heap(&self) -> core::ops::Range<u64> {
+        self.inner.lock().heap.clone()
+    }
+
     /// Pages that are in memory.
     pub fn resident_pages(&self) -> u64 {
         let _inner = self.inner.lock();
