@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from swiftbuild.core.plan import Record
 from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
 
@@ -194,7 +195,9 @@ def test_the_store_keeps_within_its_size(tmp_path: Path) -> None:
         file = tmp_path / "file"
         file.write_bytes(bytes([index]) * 8192)
         artifacts.append(store.put(file))
-        os.utime(store.path(artifacts[-1].digest), ns=(index, index))
-    kept = artifacts[0].digest
-    assert store.trim(16384, {kept}) == 16384
-    assert [store.holds(artifact) for artifact in artifacts] == [True, False, False, True]
+        store.remember(f"action{index}", f"key{index}", {}, Record({}, {"out": artifacts[-1]}))
+        os.utime(tmp_path / "store" / "records" / f"key{index}", ns=(index, index))
+    store.used("key1")
+    assert store.trim(32768, set()) == 0
+    assert store.trim(16384, {artifacts[0].digest}) == 16384
+    assert [store.holds(artifact) for artifact in artifacts] == [True, True, False, False]

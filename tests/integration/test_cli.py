@@ -151,12 +151,15 @@ import sys
 import typer
 from swiftbuild.cli.session import command
 from swiftbuild.cli.workshop import workshop
+from swiftbuild.core.plan import Action
 app = typer.Typer()
 @app.command()
 @command
 def stall(session, pid: str):
     with workshop(session) as shop:
-        shop.processes.run(["/bin/sh", "-c", "sleep 300 & echo $! > $0; echo started; wait", pid])
+        def run(work):
+            shop.processes.run(["/bin/sh", "-c", "sleep 300 & echo $! > $0; echo started; wait", pid])
+        shop.run({"stall": Action("stall", "sleeps", run, ("out",))}, force=False)
 app()
 """
 

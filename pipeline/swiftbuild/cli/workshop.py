@@ -107,7 +107,8 @@ class Workshop:
         return self.store.path(artifact.digest), artifact
 
     def _engine(self, *, force: bool) -> Engine:
-        return Engine(self.session.root, self.store, self.stats, self.report, force=force)
+        return Engine(self.session.root, self.store, self.stats, self.report, force=force,
+                      stop=self.processes.stop)
 
     def _limit(self) -> int:
         text = self.session.environment.get(STORE_VARIABLE, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -79,25 +78,29 @@ class Store:
     def _last(self, name: str) -> Path:
         return self.root / "last" / name.replace("/", "_")
 
+    def used(self, key: str) -> None:
+        """Notes that a record answered: what it names counts as used now."""
+        os.utime(self.root / "records" / key)
+
     def trim(self, limit: int, keep: set[str]) -> int:
         """Removes the least recently used objects until `limit` bytes are left; returns the bytes freed."""
-        objects = []
-        for path in (self.root / "objects").glob("*/*"):
-            stat = path.stat()
-            objects.append((stat.st_atime_ns, stat.st_blocks * 512, path))
-        total = sum(size for _, size, _ in objects)
+        sizes = {path: path.stat().st_blocks * 512 for path in (self.root / "objects").glob("*/*")}
+        excess = sum(sizes.values()) - limit
+        if excess <= 0:
+            return 0
+        used: dict[str, int] = {}
+        for path in (self.root / "records").iterdir():
+            moment = path.stat().st_mtime_ns
+            for record in self.records(path.name):
+                used |= {a.digest: max(moment, used.get(a.digest, 0)) for a in record.outputs.values()}
         freed = 0
-        for _, size, path in sorted(objects):
-            if total - freed <= limit:
+        for path, size in sorted(sizes.items(), key=lambda pair: used.get(pair[0].name, 0)):
+            if freed >= excess:
                 break
             if path.name not in keep:
                 path.unlink()
                 freed += size
         return freed
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        shutil.rmtree(self.root)
 
 
 def tree_size(root: Path) -> int:

@@ -6,7 +6,7 @@ import graphlib
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,12 @@ class Outcome:
 class Engine:
     """Runs plans of one repository with one store."""
 
-    def __init__(self, root: Path, store: Store, stats: StatCache, events: Events, *, force: bool = False) -> None:
+    def __init__(  # noqa: PLR0913 - wiring
+        self, root: Path, store: Store, stats: StatCache, events: Events, *, force: bool = False,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`stop` ends the children of actions that still run, when one has failed or the user interrupts."""
+        self._stop = stop
         self._root = root
         self._store = store
         self._stats = stats
@@ -85,12 +90,18 @@ class Engine:
         return steps
 
     def run(self, actions: Mapping[str, Action]) -> Outcome:
-        """Brings every action up to date. The first failure stops the start of others and is raised."""
+        """Brings every action up to date. The first failure ends the others and is raised."""
         self._artifacts = {}
-        steps: list[Step] = []
-        sorter = self._sorted(actions)
-        sorter.prepare()
         shutil.rmtree(self._work, ignore_errors=True)
+        try:
+            steps = self._run_all(self._sorted(actions), actions)
+        finally:
+            shutil.rmtree(self._work, ignore_errors=True)
+        return Outcome(dict(self._artifacts), tuple(steps), tuple(step.action for step in steps if step.stale))
+
+    def _run_all(self, sorter: graphlib.TopologicalSorter[str], actions: Mapping[str, Action]) -> list[Step]:
+        steps: list[Step] = []
+        sorter.prepare()
         with ThreadPoolExecutor(PARALLEL_ACTIONS) as pool:
             running: dict[Future[Step], str] = {}
             try:
@@ -101,11 +112,12 @@ class Engine:
                     for future in done:
                         steps.append(future.result())
                         sorter.done(running.pop(future))
-            finally:
+            except BaseException:
                 for future in running:
                     future.cancel()
-                shutil.rmtree(self._work, ignore_errors=True)
-        return Outcome(dict(self._artifacts), tuple(steps), tuple(step.action for step in steps if step.stale))
+                self._stop()  # before the pool waits for its threads, which wait for their children
+                raise
+        return steps
 
     def _sorted(self, actions: Mapping[str, Action]) -> graphlib.TopologicalSorter[str]:
         return graphlib.TopologicalSorter(
@@ -126,6 +138,7 @@ class Engine:
             if all(self._digest(path) == digest for path, digest in record.found.items()) and all(
                 self._store.holds(artifact) for artifact in record.outputs.values()
             ):
+                self._store.used(key)
                 return record
         return None
 
