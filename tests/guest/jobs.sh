@@ -32,11 +32,12 @@ check foreground-again '9' "$?"
 sleep 61 | sleep 62 &
 jobs -p >|list
 leader=$(cat list)
+sleep 1
 ps -o args >|processes
-check pipeline-runs '2' "$(grep -c 'sleep 6[12]' processes)"
+check pipeline-runs '2' "$(grep -c 'sleep.* 6[12]$' processes)"
 kill -TERM -$leader
 sleep 1
 ps -o args >|processes
-check pipeline-killed-as-one '0' "$(grep -c 'sleep 6[12]' processes)"
+check pipeline-killed-as-one '0' "$(grep -c 'sleep.* 6[12]$' processes)"
 
 finish

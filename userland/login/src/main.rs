@@ -64,7 +64,7 @@ fn run(arguments: &[&'static CStr]) -> i32 {
 fn serve(terminal: &Terminal, banner: bool, mut user: Option<&str>) -> i32 {
     let mut screen = rt::out::stdout();
     if banner {
-        screen.bytes(b"\r\n");
+        screen.bytes(b"\n");
         screen.bytes(&rt::fs::read("/etc/issue", ISSUE_MAX).unwrap_or_default());
     }
     let mut tries = 0;
@@ -73,10 +73,11 @@ fn serve(terminal: &Terminal, banner: bool, mut user: Option<&str>) -> i32 {
         let name = match user.take() {
             Some(name) => name,
             None => {
+                terminal.show_typing(true);
                 let _ = write!(screen, "{} login: ", host_name());
                 screen.flush();
                 rt::notify::ready();
-                typed = match terminal.line(true, None) {
+                typed = match terminal.line(None) {
                     Line::Text(text) => text,
                     Line::End | Line::TimedOut => return 0,
                 };
@@ -87,17 +88,18 @@ fn serve(terminal: &Terminal, banner: bool, mut user: Option<&str>) -> i32 {
                 name
             }
         };
+        terminal.show_typing(false);
         screen.bytes(b"Password: ");
         screen.flush();
-        let mut password = match terminal.line(false, Some(PASSWORD_MS)) {
+        let mut password = match terminal.line(Some(PASSWORD_MS)) {
             Line::Text(text) => text.into_bytes(),
             Line::End => return 0,
             Line::TimedOut => {
-                let _ = write!(screen, "\r\nNothing was typed for {} seconds.\r\n", PASSWORD_MS / 1000);
+                let _ = write!(screen, "\nNothing was typed for {} seconds.\n", PASSWORD_MS / 1000);
                 return 0;
             }
         };
-        screen.bytes(b"\r\n");
+        screen.bytes(b"\n");
         screen.flush();
         let account = session::Account::check(name, &password);
         password.fill(0);
@@ -110,9 +112,9 @@ fn serve(terminal: &Terminal, banner: bool, mut user: Option<&str>) -> i32 {
             }
             Err(known) => {
                 tries += 1;
-                session::refused(if known { name } else { "?" });
+                session::refused(if known { name } else { "-" });
                 rt::clock::sleep_ms(DELAY_MS);
-                screen.bytes(b"Login incorrect\r\n\r\n");
+                screen.bytes(b"Login incorrect\n\n");
             }
         }
     }

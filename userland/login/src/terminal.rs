@@ -34,11 +34,15 @@ impl Terminal {
         Ok(Self { fd, modes })
     }
 
-    /// Reads a line. Typed-ahead text stays: a fast typist, or a script, loses nothing.
-    pub fn line(&self, echo: bool, timeout_ms: Option<u64>) -> Line {
-        if self.modes.quiet(echo).set(self.fd).is_err() {
-            return Line::End;
-        }
+    /// Sets whether what is typed from now on is shown: before the prompt that invites to type. Typed-ahead text stays,
+    /// so that a fast typist, or a script, loses nothing.
+    pub fn show_typing(&self, echo: bool) {
+        // a terminal that is gone ends the next read, and that is enough
+        let _ = self.modes.quiet(echo).set(self.fd);
+    }
+
+    /// Reads a line.
+    pub fn line(&self, timeout_ms: Option<u64>) -> Line {
         let mut line: Vec<u8> = Vec::with_capacity(LINE_MAX);
         let mut part = [0; LINE_MAX];
         loop {
@@ -73,16 +77,16 @@ impl Terminal {
 
     /// As a session expects it.
     pub fn give_back(&self) {
-        // a terminal that is gone ends the shell at once, and that is enough
+        // as above, of the shell's read
         let _ = self.modes.set(self.fd);
     }
 
-    /// Its name below /dev, `?` where that cannot be told.
+    /// Its name below /dev, `-` where that cannot be told.
     pub fn name() -> String {
         rt::rustix::fs::readlink("/proc/self/fd/0", Vec::new())
             .ok()
             .and_then(|path| Some(String::from(path.to_str().ok()?.strip_prefix("/dev/")?)))
-            .unwrap_or_else(|| String::from("?"))
+            .unwrap_or_else(|| String::from("-"))
     }
 
     /// The device belongs to the session's user, so that it can open it again; others may not write to it.

@@ -1,0 +1,38 @@
+#!/bin/sh
+# What only swift-os has: its tools, events, and layout. Any user.
+. "${0%/*}/lib.sh"
+
+# --- events
+events >all
+check events-begin-with-the-kernel '1' "$(grep -c '^\[evt\] kernel.entry t=' all)"
+check events-reach-the-login '1' "$(grep -c '^\[evt\] boot.ready t=' all)"
+check events-by-name '0' "$(events service | grep -cv '^\[evt\] service\.')"
+yes events-of-init sh -c "events service.start | grep -q 'name=console'"
+check events-in-order 'in order' "$(sed 's/.* t=\([0-9.]*\).*/\1/' all | sort -c -n && echo in order)"
+check events-none '' "$(events no.such.name)"
+no events-bad-option events -x
+if [ "$(id -u)" -eq 0 ]; then
+    echo 'test.mark number=7 text="two words"' >/dev/events
+    check event-written '1' "$(events test.mark | grep -c ' number=7 text="two words"$')"
+else
+    no event-refused sh -c 'echo test.forged >/dev/events'
+fi
+
+# --- tools
+check id-whole "uid=$(id -u)($(id -un)) gid=$(id -g)($(id -gn))" "$(id | cut -d' ' -f1,2)"
+check id-of-guest 'uid=1000(guest) gid=1000(guest) groups=1000(guest)' "$(id guest)"
+check top-has-every-cpu "$(nproc)" "$(top -b -n 1 | grep -c '^cpu[0-9]* .*% idle$')"
+yes top-shows-init sh -c "top -b -n 1 | grep -q ' init\$'"
+check top-twice '2' "$(top -b -n 2 -d 1 | grep -c COMMAND)"
+[ "$(id -u)" -eq 0 ] || no halt-refused halt
+no reboot-argument reboot now
+
+# --- layout
+check release 'swift-os' "$(. /etc/os-release; echo "$ID")"
+check one-directory-of-programs '/usr/bin /usr/bin /usr/bin' "$(realpath /bin /sbin /usr/sbin | tr '\n' ' ' | sed 's/ $//')"
+check read-only-base 'refused' "$(touch /usr/bin/x 2>/dev/null || echo refused)"
+check init-is-first '/usr/bin/init' "$(events init.start | sed 's/.*path=\([^ ]*\).*/\1/' | xargs realpath)"
+check shadow-mode '640 0' "$(stat -c '%a %u' /etc/shadow | sed 's/^6[04]0/640/')"
+check unknown-calls '' "$(events syscall.unknown)"
+
+finish
