@@ -9,10 +9,12 @@ from swiftbuild.machine.spec import Spec
 from swiftbuild.scenarios.boot import booting
 from swiftbuild.scenarios.session import Person
 
-from tests.system.conftest import BOOT_SECONDS, image_of, profile_of, spec, to_prompt
+from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, profile_of, spec, to_prompt
 
 pytestmark = [pytest.mark.system, pytest.mark.session_test]
 MACHINES = [spec("qemu", way="direct", cpus=4), spec("hetzner")]
+SCRIPTED = spec("qemu", way="direct", cpus=2)
+SCRIPT_SECONDS = 300.0
 
 
 def password(profile: str, user: str) -> str:
@@ -29,7 +31,7 @@ def test_session(machine: Spec, tmp_path: Path) -> None:
     with booting(machine, image_of(machine.profile), folder=tmp_path) as running:
         to_prompt(running)
         console = running.console
-        console._cursor -= len("login: ")  # the prompt that is there is the one to answer
+        console.rewind("login: ")
         person = Person(console)
         wrong_password_is_refused(person)
         person.log_in("root", password(machine.profile, "root"))
@@ -47,6 +49,37 @@ def test_session(machine: Spec, tmp_path: Path) -> None:
         assert running.ended(seconds=BOOT_SECONDS) == "guest-shutdown"
         assert any(event.name == "system.halt" for event in console.events)
         assert console.malformed == []
+
+
+SCRIPTS = {path.name: path.read_bytes() for path in sorted((ROOT / "tests" / "guest").glob("*.sh"))}
+AS_GUEST = ("guest.sh",)
+
+
+@pytest.mark.xdist_group("scripts")
+def test_scripts_in_the_guest(tmp_path: Path) -> None:
+    """tests/guest, which a Linux host runs alike: as root, and what is for an ordinary user as guest."""
+    with booting(SCRIPTED, image_of("qemu"), folder=tmp_path) as running:
+        to_prompt(running)
+        running.console.rewind("login: ")
+        person = Person(running.console)
+        person.log_in("root", password("qemu", "root"))
+        person.unpack("/tmp/scripts", SCRIPTS)
+        failures = [run_script(person, name) for name in SCRIPTS if name not in {"lib.sh", *AS_GUEST}]
+        person.console.send("exit\n")
+        person.log_in("guest", password("qemu", "guest"))
+        failures += [run_script(person, name) for name in AS_GUEST]
+        assert "".join(failures) == ""
+
+
+def run_script(person: Person, name: str) -> str:
+    """What went wrong in one script; empty when all of it is right."""
+    answer = person.run(f"sh /tmp/scripts/{name}", seconds=SCRIPT_SECONDS)
+    lines = answer.text.splitlines()
+    summary = next((line for line in lines if line.startswith(f"{name}: passed ")), "it did not come to its end")
+    if answer.status == 0 and summary.endswith(" failed 0"):
+        return ""
+    wrong = [line for line in lines if line.startswith("not ok")]
+    return "\n".join([f"{name}: status {answer.status}, {summary}", *wrong, *([] if wrong else lines[-10:]), ""])
 
 
 def wrong_password_is_refused(person: Person) -> None:
@@ -83,7 +116,8 @@ def jobs(person: Person) -> None:
     console.expect(r"sleep 1000\n", seconds=30)
     console.send("\x03")
     console.expect(r"# $", seconds=30)
-    assert person.output("echo $?") == "130"
+    console.send("echo =$?\n")
+    console.expect(r"=130\n(.|\n)*# $", seconds=30)
     console.send("sleep 1000\n")
     console.expect(r"sleep 1000\n", seconds=30)
     console.send("\x1a")

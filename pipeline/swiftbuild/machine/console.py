@@ -151,6 +151,12 @@ class Console:
         self._cursor = match.end()
         return match
 
+    def rewind(self, text: str) -> None:
+        """The next `expect` sees this text, the last that was matched, once more."""
+        if not self.text[: self._cursor].endswith(text):
+            raise ValueError(f"the last match does not end with {text!r}")
+        self._cursor -= len(text)
+
     def error(self, message: str) -> BootError:
         """The message, with the last lines of the console."""
         lines = [line for line in self.text.splitlines() if line.strip()][-TAIL_LINES:]

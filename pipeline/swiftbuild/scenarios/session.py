@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
-import re
+import shlex
+import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swiftbuild.machine.console import Console
@@ -44,12 +48,12 @@ class Person:
         """Types a command line. Its output stands between two marks, which the echo of the line does not contain."""
         number = next(self._numbers)
         # the quotes keep the echoed line from looking like the mark itself
-        self.console.send(f"echo '<<'{number}; {command}\necho '>>'{number} $?\n")
+        quoted = shlex.quote(command)
+        self.console.send(f"echo '<<'{number}; eval {quoted}; echo '>>'{number} $?\n")
         self.console.expect(rf"<<{number}\n", seconds=seconds)
         match = self.console.expect(rf"(?s)(.*?)>>{number} (\d+)\n", seconds=seconds)
-        text = "\n".join(line for line in match[1].split("\n") if "echo '>>'" not in line)
         self.console.expect(r"[#$] $", seconds=seconds)
-        return Answer(text.removesuffix("\n"), int(match[2]))
+        return Answer(match[1].removesuffix("\n"), int(match[2]))
 
     def output(self, command: str, *, seconds: float = COMMAND_SECONDS) -> str:
         """What a command printed; it must succeed."""
@@ -58,13 +62,25 @@ class Person:
             raise self.console.error(f"{command!r} ended with status {answer.status}: {answer.text}")
         return answer.text
 
-    def type_file(self, path: str, contents: str) -> None:
-        """Writes a text file by a here-document, a line at a time, as a person pastes it."""
-        self.console.send(f"cat >{path} <<'END-OF-FILE'\n")
+    def type_file(self, path: str, contents: str, *, through: str = "cat") -> None:
+        """Feeds a here-document to a command, a line at a time, as a person pastes it."""
+        self.console.send(f"{through} >{path} <<'END-OF-FILE'\n")
         for line in [*contents.splitlines(), "END-OF-FILE"]:
             self.console.expect(r"> $", seconds=COMMAND_SECONDS)
             self.console.send(f"{line}\n")
-        self.console.expect(rf"END-OF-FILE\n(.*\n)*?.*[#$] {re.escape('')}$", seconds=COMMAND_SECONDS)
+        self.console.expect(r"END-OF-FILE\n(?:.*\n)*?.*[#$] $", seconds=COMMAND_SECONDS)
+
+    def unpack(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Puts files into a folder of the guest: as a compressed archive, in letters, through the terminal."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            for name, contents in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(contents), 0o755
+                archive.addfile(member, io.BytesIO(contents))
+        self.output(f"mkdir -p {folder}")
+        self.type_file(f"{folder}/.archive", base64.encodebytes(packed.getvalue()).decode(), through="base64 -d")
+        self.output(f"cd {folder} && tar -xzf .archive && chmod -R a+rX . && cd -")
 
     def press(self, keys: str, *, until: str, seconds: float = COMMAND_SECONDS) -> None:
         """Sends keys as they are and waits for what they must bring."""
