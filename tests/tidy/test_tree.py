@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 SKIP = {".git", ".venv", "build", "target", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"}
 PYTHON_LINES_MAX = 400
@@ -17,14 +15,6 @@ RUST_LINES_MAX = 650
 # Where `unsafe` may stand, as docs/kernel.md lists it.
 UNSAFE_ROOMS = ("kernel/kernel/src/arch/", "kernel/kernel/src/mm/", "kernel/kernel/src/drivers/", "kernel/loader/",
                 "kernel/sync/", "userland/", "kernel/sha256/")  # sha256: the CPU's own instructions
-# cargo-fmt and cargo-clippy are named by path: cargo would look into ~/.cargo/bin first, where rustup puts others
-CARGO_ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin", "CARGO": "/usr/bin/cargo",
-    "HOME": os.environ.get("HOME", "/"), "RUSTC": "/usr/bin/rustc", "RUSTC_BOOTSTRAP": "1",
-    "CARGO_TARGET_DIR": str(ROOT / "build" / "target" / "host"),
-    **{k: v for k, v in os.environ.items() if k in {"CARGO_HOME", "CARGO_HTTP_CAINFO", "HTTPS_PROXY", "https_proxy"}},
-}
-
 
 def files(*suffixes: str) -> list[Path]:
     """Every file of the tree with one of these endings, built things left out."""
@@ -35,10 +25,9 @@ def files(*suffixes: str) -> list[Path]:
     return sorted(found)
 
 
-def run(*command: str, **environment: str) -> None:
+def run(*command: str) -> None:
     """Runs a linter; its words are the failure."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900,
-                          env={**os.environ, **environment})
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, f"$ {' '.join(command)}\n{done.stdout}{done.stderr}"
 
 
@@ -48,10 +37,6 @@ def test_ruff() -> None:
 
 def test_mypy() -> None:
     run(sys.executable, "-m", "mypy")
-
-
-def test_rustfmt() -> None:
-    run("/usr/bin/cargo-fmt", "fmt", "--all", "--check", **CARGO_ENVIRONMENT)
 
 
 def test_files_stay_small() -> None:
@@ -89,9 +74,3 @@ def test_unsafe_only_in_its_rooms() -> None:
 def test_unsafe_counter_finds_one() -> None:
     assert unsafe_lines('// unsafe\n#![forbid(unsafe_code)]\nlet x = "unsafe";\n') == 0
     assert unsafe_lines("fn f() { unsafe { g() } } // unsafe\n") == 1
-
-
-@pytest.mark.slow
-def test_clippy() -> None:
-    run("/usr/bin/cargo-clippy", "clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings",
-        **CARGO_ENVIRONMENT)

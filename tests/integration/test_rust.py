@@ -1,0 +1,48 @@
+"""The Rust crates' own tests on the host: units, properties, vectors, and the locks under loom."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.rust import MANIFEST, ROOT, cargo
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cargo")]
+WITHOUT = {"rt"}
+"""Nothing in it can run but as a whole program: tests/integration/test_userland.py does that."""
+
+
+def counts(text: str) -> dict[str, int]:
+    """Crate → tests that passed, from cargo's words."""
+    found: dict[str, int] = {}
+    crate = ""
+    for line in text.splitlines():
+        if match := re.match(r"\s+Running .*/deps/(\w+)-[0-9a-f]+\)", line):
+            crate = match[1]
+        if match := re.match(r"test result: ok\. (\d+) passed; 0 failed", line):
+            found[crate] = found.get(crate, 0) + int(match[1])
+    return found
+
+
+def test_every_pure_crate_has_tests_and_they_pass() -> None:
+    # both streams in one, so that a result stands behind the crate that it is of
+    text = cargo("-c", 'exec /usr/bin/cargo "$@" 2>&1', "sh", "test", "--no-fail-fast", *MANIFEST, program="sh")
+    passed = counts(text)
+    members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["default-members"]
+    names = {member.rpartition("/")[2].replace("-", "_") for member in members} - WITHOUT
+    assert sum(passed.values()) > len(names)
+    assert {name for name in names if not passed.get(name)} == set(), passed
+
+
+def test_the_counter_sees_a_crate_without_tests() -> None:
+    text = "".join(f"     Running unittests src/lib.rs (t/debug/deps/{crate}-0123456789abcdef)\n"
+                   f"test result: ok. {passed} passed; 0 failed; 0 ignored\n" for crate, passed in (("gpt", 3), ("rt", 0)))
+    assert counts(text) == {"gpt": 3, "rt": 0}
+
+
+def test_locks_under_loom() -> None:
+    text = cargo("test", "--release", "-p", "sync", *MANIFEST, env={"RUSTFLAGS": "--cfg loom"})
+    passed = re.findall(r"test result: ok\. (\d+) passed", text)
+    assert sum(int(count) for count in passed) > 0
