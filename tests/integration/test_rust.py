@@ -37,8 +37,9 @@ def test_every_pure_crate_has_tests_and_they_pass() -> None:
 
 
 def test_the_counter_sees_a_crate_without_tests() -> None:
+    rows = (("gpt", 3), ("rt", 0))
     text = "".join(f"     Running unittests src/lib.rs (t/debug/deps/{crate}-0123456789abcdef)\n"
-                   f"test result: ok. {passed} passed; 0 failed; 0 ignored\n" for crate, passed in (("gpt", 3), ("rt", 0)))
+                   f"test result: ok. {passed} passed; 0 failed; 0 ignored\n" for crate, passed in rows)
     assert counts(text) == {"gpt": 3, "rt": 0}
 
 
