@@ -6,7 +6,7 @@ const EMPTY: u8 = 0;
 const FILLING: u8 = 1;
 const FULL: u8 = 2;
 
-/// A cell that is written once and then only read. What it holds is never dropped: it is for statics.
+/// A cell that is written once and then only read.
 ///
 /// Invariant: `value` is initialised and not written again once `state` is `FULL`.
 #[derive(Debug)]
@@ -109,9 +109,28 @@ impl<T> Prepared<T> {
     }
 }
 
+impl<T> Drop for Once<T> {
+    fn drop(&mut self) {
+        if self.state.load(Ordering::Acquire) == FULL {
+            // SAFETY: by the invariant it is initialised, and nobody else has the cell any more.
+            self.value.with_mut(|value| unsafe { (*value).assume_init_drop() });
+        }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_value_goes_with_the_cell() {
+        let value = std::sync::Arc::new(());
+        let cell = Once::new();
+        assert!(cell.set(value.clone()));
+        drop(cell);
+        assert_eq!(std::sync::Arc::strong_count(&value), 1);
+        drop(Once::<std::sync::Arc<()>>::new());
+    }
 
     #[test]
     fn the_first_value_stays() {
