@@ -83,6 +83,7 @@ fn open_files() {
 fn bring_up() {
     smp::start_others();
     drivers::init();
+    panic::test();
     open_files();
     process::start_init();
 }

@@ -1,5 +1,5 @@
 //! The dying kernel's report: why, registers, who called whom, the last events; then halt, or start again where the command
-//! line says `panic=reboot`.
+//! line says `panic=reboot`. `panic=test` on it makes the boot end in a report, for tests of this.
 //!
 //! It trusts nothing that may be broken: no heap, no lock is waited for, and a second panic on the way ends at once.
 
@@ -23,6 +23,7 @@ static SYMBOLS: Once<Symbols<'static>> = Once::new();
 /// The CPU that panicked first.
 static DYING: AtomicUsize = AtomicUsize::new(NOBODY);
 static REBOOT: AtomicBool = AtomicBool::new(false);
+static TEST: AtomicBool = AtomicBool::new(false);
 
 /// From now on reports name functions by this section of the slot image.
 pub fn set_symbols(section: &'static [u8]) {
@@ -34,10 +35,16 @@ pub fn set_symbols(section: &'static [u8]) {
     }
 }
 
-/// Takes the policy from the kernel's command line.
+/// Takes the policy from the kernel's command line: `panic=reboot` to start again after a report, `panic=test` to show one.
 pub fn set_policy(command_line: &str) {
-    let reboot = command_line.split_ascii_whitespace().any(|word| word == "panic=reboot");
-    REBOOT.store(reboot, Ordering::Relaxed);
+    let has = |wanted| command_line.split_ascii_whitespace().any(|word| word == wanted);
+    REBOOT.store(has("panic=reboot"), Ordering::Relaxed);
+    TEST.store(has("panic=test"), Ordering::Relaxed);
+}
+
+/// Panics where the command line asks for it. Called when every CPU runs.
+pub fn test() {
+    assert!(!TEST.load(Ordering::Relaxed), "the command line says panic=test");
 }
 
 /// The console as a report uses it.
