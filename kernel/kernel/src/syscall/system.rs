@@ -1,6 +1,5 @@
 //! The system as a whole.
 
-use core::time::Duration;
 
 use linux::Errno;
 use linux::flags::*;
@@ -17,8 +16,6 @@ use crate::{events, random, sched};
 const NAME_MAX: usize = 64;
 /// Random bytes made at once.
 const CHUNK: usize = 256;
-/// How often a call that waits for entropy looks whether there is some.
-const SEED_POLL: Duration = Duration::from_millis(20);
 
 struct Hostname {
     bytes: [u8; NAME_MAX],
@@ -99,11 +96,11 @@ pub fn getrandom(call: &Call<'_>) -> Result<u64, Errno> {
     if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0 || flags & (GRND_RANDOM | GRND_INSECURE) == GRND_RANDOM | GRND_INSECURE {
         return Err(Errno::EINVAL);
     }
-    while !random::is_seeded() && flags & GRND_INSECURE == 0 {
+    if !random::is_seeded() && flags & GRND_INSECURE == 0 {
         if flags & GRND_NONBLOCK != 0 {
             return Err(Errno::EAGAIN);
         }
-        sched::sleep_until(timer::now() + SEED_POLL, true)?;
+        random::wait_seeded()?;
     }
     let length = (length as usize).min(i32::MAX as usize);
     let mut chunk = [0; CHUNK];
