@@ -41,7 +41,10 @@ const fn parse(source: &[u8]) -> RootKeys {
             at += 2;
         }
         block.count += 1;
-        assert!(at == source.len() || source[at] == b',', "SWIFT_ROOT_KEYS: 64 hexadecimal digits per key, commas between");
+        assert!(
+            at == source.len() || source[at] == b',',
+            "SWIFT_ROOT_KEYS: 64 hexadecimal digits per key, commas between"
+        );
         at += 1;
     }
     block

@@ -217,3 +217,31 @@ pub fn ksyms(data: &[u8]) {
         }
     }
 }
+
+/// passwd, group and shadow at once.
+pub fn accounts(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    for user in accounts::users(text) {
+        assert!(user.uid != u32::MAX && user.gid != u32::MAX && !user.name.contains([':', '\n']));
+        let groups = accounts::groups_of(&user, text);
+        assert_eq!(groups.first(), Some(&user.gid));
+        let _ = accounts::password_field(text, user.name);
+    }
+}
+
+/// A signal frame as a program may have left it.
+pub fn signal(data: &[u8]) {
+    let mut frame = [0; linux::signal::FRAME_USED];
+    let used = data.len().min(frame.len());
+    frame[..used].copy_from_slice(&data[..used]);
+    let Ok(restored) = linux::signal::restore(&frame) else { return };
+    // Written again and read again it is the same.
+    let again = linux::signal::Frame {
+        info: linux::signal::SigInfo::kernel(linux::Signal::SEGV),
+        mask: restored.mask,
+        stack: restored.stack,
+        context: restored.context,
+        vectors: &restored.vectors,
+    };
+    assert_eq!(linux::signal::restore(&again.to_bytes()), Ok(restored));
+}

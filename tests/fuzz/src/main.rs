@@ -18,12 +18,14 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 18] = [
+    ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
     ("elfload", formats::elfload),
     ("erofs", formats::erofs),
     ("fdt", hardware::fdt),
+    ("frames", state::frames),
     ("gpt", formats::gpt),
     ("handles", state::handles),
     ("image", formats::image),
@@ -32,6 +34,7 @@ const TARGETS: [(&str, Target); 15] = [
     ("memory_map", state::memory_map),
     ("pci", hardware::pci),
     ("release", formats::release),
+    ("signal", formats::signal),
     ("virtio", hardware::virtio),
     ("vmmap", state::vmmap),
 ];

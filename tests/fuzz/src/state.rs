@@ -1,6 +1,7 @@
 //! Sequences of operations, against the plainest model of each.
 
 use bootinfo::{MemoryMap, Region, RegionKind, check_memory_map};
+use frames::{FRAMES_PER_SECTION, Frames, ORDER_MAX, Section, Store};
 use handles::{Entry, Kind, Rights, Table};
 use ldisc::{Discipline, Read, Settings};
 use std::collections::BTreeMap;
@@ -26,6 +27,50 @@ pub fn memory_map(data: &[u8]) {
         painted[first..first + (region.length / bootinfo::PAGE) as usize].fill(region.kind());
     }
     assert_eq!(pages, painted);
+}
+
+/// Against a list of what is out: nothing twice, nothing outside, nothing lost.
+pub fn frames(data: &[u8]) {
+    #[derive(Default)]
+    struct Records(BTreeMap<u32, Section>);
+    impl Store for Records {
+        fn open(&mut self, index: u32, _fresh: &mut Section) -> bool {
+            self.0.insert(index, Section::default()).is_none()
+        }
+        fn section(&mut self, index: u32) -> &mut Section {
+            self.0.get_mut(&index).expect("only open sections are asked for")
+        }
+    }
+    let Some((layout, rest)) = data.split_first_chunk::<6>() else { return };
+    let mut frames = Frames::new();
+    let mut regions = Vec::new();
+    let mut at = 0;
+    for pair in layout.chunks_exact(2) {
+        let start = at + u64::from(pair[0]) * 4;
+        at = start + u64::from(pair[1]) * 8;
+        if frames.add(frames::Region { start, end: at }) {
+            regions.push(start..at);
+        }
+    }
+    let total = frames.free_frames();
+    let mut store = Records::default();
+    let mut out: BTreeMap<u64, u32> = BTreeMap::new();
+    for step in rest.chunks_exact(2) {
+        let order = u32::from(step[1]) % (ORDER_MAX + 2);
+        if step[0] & 1 == 0 {
+            let Some(first) = frames.allocate(&mut store, order) else { continue };
+            let end = first + (1 << order);
+            assert!(first.is_multiple_of(1 << order) && first / FRAMES_PER_SECTION == (end - 1) / FRAMES_PER_SECTION);
+            assert!((first..end).all(|frame| regions.iter().any(|region| region.contains(&frame))));
+            let before = out.range(..end).next_back();
+            assert!(before.is_none_or(|(start, order)| start + (1 << order) <= first));
+            out.insert(first, order);
+        } else if let Some((&first, &order)) = out.iter().nth(usize::from(step[1]) % out.len().max(1)) {
+            frames.release(&mut store, first, order);
+            out.remove(&first);
+        }
+        assert_eq!(frames.free_frames() + out.values().map(|order| 1 << order).sum::<u64>(), total);
+    }
 }
 
 /// Against a map from index to (number, rights).
