@@ -237,7 +237,7 @@ pub fn signal(data: &[u8]) {
     let Ok(restored) = linux::signal::restore(&frame) else { return };
     // Written again and read again it is the same.
     let again = linux::signal::Frame {
-        info: linux::signal::SigInfo::kernel(linux::Signal::SEGV),
+        info: linux::signal::SigInfo::kernel(linux::signal::Signal::SEGV),
         mask: restored.mask,
         stack: restored.stack,
         context: restored.context,
