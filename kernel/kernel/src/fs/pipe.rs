@@ -296,8 +296,10 @@ pub fn open_fifo(special: &Special<Kernel>, flags: u32) -> Result<Arc<dyn vfs::F
         O_RDWR => Ok(pipe.end(true, true)),
         O_RDONLY => {
             let visits = pipe.writer_visits.load(Ordering::SeqCst);
+            // One that waits for us may go on, and be gone, as soon as we are there: it counts all the same.
+            let waited_for = pipe.has_writers();
             let end = pipe.end(true, false);
-            let met = || (pipe.has_writers() || pipe.writer_visits.load(Ordering::SeqCst) != visits).then_some(());
+            let met = || (waited_for || pipe.writer_visits.load(Ordering::SeqCst) != visits).then_some(());
             if waits {
                 pipe.readable.wait_until(met, None, true)?;
             }
@@ -308,8 +310,10 @@ pub fn open_fifo(special: &Special<Kernel>, flags: u32) -> Result<Arc<dyn vfs::F
                 return Err(Errno::ENXIO);
             }
             let visits = pipe.reader_visits.load(Ordering::SeqCst);
+            // One that waits for us may go on, and be gone, as soon as we are there: it counts all the same.
+            let waited_for = pipe.has_readers();
             let end = pipe.end(false, true);
-            let met = || (pipe.has_readers() || pipe.reader_visits.load(Ordering::SeqCst) != visits).then_some(());
+            let met = || (waited_for || pipe.reader_visits.load(Ordering::SeqCst) != visits).then_some(());
             pipe.writable.wait_until(met, None, true)?;
             Ok(end)
         }
