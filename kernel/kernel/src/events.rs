@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Display, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arch::timer;
+use crate::arch::{cpu, timer};
 use crate::drivers::console;
 use crate::panic;
 use crate::sync::{Rank, SpinLock};
@@ -185,6 +185,9 @@ pub fn emit_text(text: &str) -> bool {
 /// Puts an event into the ring and on the console. The time is taken with the ring locked, so it never falls from one line
 /// to the next.
 fn publish(name: &str, fields: &str) {
+    if panic::is_another_dying() {
+        cpu::halt();
+    }
     let ring = if panic::is_dying() { (0..1000).find_map(|_| RING.try_lock_irq()) } else { Some(RING.lock_irq()) };
     let micros = timer::now().as_micros();
     let mut line = Line::<LINE_LENGTH_MAX>::new();

@@ -57,10 +57,17 @@ impl Write for Report {
     }
 }
 
-/// For other CPUs, when they are told to stop: whether someone panicked.
+/// Whether someone panicked.
 #[must_use]
 pub fn is_dying() -> bool {
     DYING.load(Ordering::Relaxed) != NOBODY
+}
+
+/// Whether this CPU must be silent: another one is reporting a panic. One that has interrupts masked does not see the stop
+/// yet, and finds out here, before it writes into the report.
+#[must_use]
+pub fn is_another_dying() -> bool {
+    is_dying() && DYING.load(Ordering::Relaxed) != cpu::this().index
 }
 
 #[panic_handler]

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use platform::{Uart, UartKind};
 
 use super::mmio::Mmio;
+use crate::arch::cpu;
 use crate::sync::{Once, Rank, SpinLock};
 
 const DATA: usize = 0x00;
@@ -103,6 +104,9 @@ pub fn write(bytes: &[u8]) {
     let Some(registers) = registers() else {
         return;
     };
+    if crate::panic::is_another_dying() {
+        cpu::halt();
+    }
     let _guard = OUTPUT.lock_irq();
     put_all(registers, bytes);
 }
