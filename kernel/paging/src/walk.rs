@@ -6,6 +6,10 @@ use crate::{Descriptor, Level, TABLE_ENTRIES};
 pub trait Tables {
     /// Entry `index` of the table at physical address `table`.
     fn read(&self, table: u64, index: usize) -> Descriptor;
+    /// The first valid entry of `from..to`, and where it is: walks over ranges spend their time here.
+    fn next_valid(&self, table: u64, from: usize, to: usize) -> Option<(usize, Descriptor)> {
+        (from..to).map(|index| (index, self.read(table, index))).find(|(_, descriptor)| descriptor.is_valid())
+    }
     /// Replaces it. Barriers and invalidation are the caller's.
     fn write(&mut self, table: u64, index: usize, descriptor: Descriptor);
     /// A new table, all entries invalid.
@@ -85,7 +89,7 @@ pub fn for_each_leaf<T: Tables>(
     visit_table(tables, root, Level::ROOT, start, end, visit);
 }
 
-/// One table's part of [`for_each_leaf`]; nests four deep at most.
+/// One table's part of [`for_each_leaf`]; nests four deep at most. `start..end` lies in what the table covers.
 fn visit_table<T: Tables>(
     tables: &mut T,
     table: u64,
@@ -94,38 +98,39 @@ fn visit_table<T: Tables>(
     end: u64,
     visit: &mut impl FnMut(&mut T, u64, Slot, Descriptor),
 ) {
-    let mut address = start;
-    while address < end {
-        let index = level.index(address);
-        let begin = address & !(level.size() - 1);
-        // The last entry of the highest table ends at 2^64.
-        let next = begin.saturating_add(level.size());
-        let descriptor = tables.read(table, index);
+    if start >= end {
+        return;
+    }
+    let to = level.index(end - 1) + 1;
+    let mut from = level.index(start);
+    let base = (start & !(level.size() - 1)).wrapping_sub((from as u64) << level.shift());
+    while let Some((index, descriptor)) = tables.next_valid(table, from, to) {
+        let begin = base.wrapping_add((index as u64) << level.shift());
         if descriptor.is_table(level) {
-            visit_table(tables, descriptor.address(), level.below(), address, next.min(end), visit);
-        } else if descriptor.is_valid() {
+            // The last entry of the highest table ends at 2^64.
+            let next = begin.saturating_add(level.size());
+            visit_table(tables, descriptor.address(), level.below(), begin.max(start), next.min(end), visit);
+        } else {
             visit(tables, begin, Slot { table, index, level }, descriptor);
         }
-        if index == TABLE_ENTRIES - 1 {
-            return;
-        }
-        address = next;
+        from = index + 1;
     }
 }
 
-/// Frees every table below `root`, and `root`. The leaves are not looked at.
-pub fn free_all<T: Tables>(tables: &mut T, root: u64) {
-    free_below(tables, root, Level::ROOT);
+/// Frees every table below `root`, and `root`, giving each leaf to `visit` on the way.
+pub fn tear_down<T: Tables>(tables: &mut T, root: u64, visit: &mut impl FnMut(Descriptor)) {
+    tear_down_below(tables, root, Level::ROOT, visit);
 }
 
-fn free_below<T: Tables>(tables: &mut T, table: u64, level: Level) {
-    if level < Level::PAGE {
-        for index in 0..TABLE_ENTRIES {
-            let descriptor = tables.read(table, index);
-            if descriptor.is_table(level) {
-                free_below(tables, descriptor.address(), level.below());
-            }
+fn tear_down_below<T: Tables>(tables: &mut T, table: u64, level: Level, visit: &mut impl FnMut(Descriptor)) {
+    let mut from = 0;
+    while let Some((index, descriptor)) = tables.next_valid(table, from, TABLE_ENTRIES) {
+        if descriptor.is_table(level) {
+            tear_down_below(tables, descriptor.address(), level.below(), visit);
+        } else {
+            visit(descriptor);
         }
+        from = index + 1;
     }
     tables.free(table);
 }
@@ -201,7 +206,7 @@ mod tests {
         let mut memory = Memories::new(3);
         assert_eq!(memory.map(0, Level::PAGE, 0), Err(WalkError::NoMemory));
         assert_eq!(leaf(&memory, ROOT, 0), None);
-        free_all(&mut memory, ROOT);
+        tear_down(&mut memory, ROOT, &mut |_| ());
         assert!(memory.tables.is_empty());
     }
 
@@ -237,7 +242,9 @@ mod tests {
             let (start, end) = (range.0.min(range.1) * PAGE_SIZE, range.0.max(range.1) * PAGE_SIZE);
             let inside: Vec<_> = expected.range(start..end).map(|(p, o)| (*p, *o)).collect();
             prop_assert_eq!(memory.leaves(start, end), inside);
-            free_all(&mut memory, ROOT);
+            let mut leaves = 0;
+            tear_down(&mut memory, ROOT, &mut |_| leaves += 1);
+            prop_assert_eq!(leaves, pages.len());
             prop_assert!(memory.tables.is_empty());
         }
     }

@@ -6,6 +6,7 @@ use paging::{Descriptor, PAGE_SIZE, TABLE_ENTRIES};
 
 use super::sysreg;
 use crate::mm::kmap;
+use crate::mm::layout::DIRECT_BASE;
 
 /// Physical address of the root of the kernel's half.
 #[must_use]
@@ -35,17 +36,107 @@ pub fn write_entry(table: u64, index: usize, descriptor: Descriptor) {
     entry(table, index).store(descriptor.0, Ordering::Relaxed);
 }
 
+/// The entries of a table that is a page of the allocator, and so in the direct map.
+fn direct_entries(table: u64) -> &'static [AtomicU64; TABLE_ENTRIES] {
+    debug_assert!(table.is_multiple_of(PAGE_SIZE));
+    // SAFETY: a translation table's page, mapped as RAM as long as it is in use; the CPU's walker reads it at any time: hence atomic.
+    unsafe { &*((DIRECT_BASE + table) as *const [AtomicU64; TABLE_ENTRIES]) }
+}
+
+/// Entry `index` of a table that is a page of the allocator.
+#[inline]
+#[must_use]
+pub fn read_direct(table: u64, index: usize) -> Descriptor {
+    Descriptor(direct_entries(table)[index].load(Ordering::Relaxed))
+}
+
+/// Replaces it.
+#[inline]
+pub fn write_direct(table: u64, index: usize, descriptor: Descriptor) {
+    direct_entries(table)[index].store(descriptor.0, Ordering::Relaxed);
+}
+
+/// The first valid entry of `from..to` of a table that is a page of the allocator.
+#[must_use]
+pub fn next_valid_direct(table: u64, from: usize, to: usize) -> Option<(usize, Descriptor)> {
+    const STEP: usize = 8;
+    let entries = &direct_entries(table)[..to];
+    let load = |entry: &AtomicU64| entry.load(Ordering::Relaxed);
+    let mut index = from;
+    while index < to {
+        // Most of a table is empty: look at several at once. Bit 0 says valid.
+        if let Some(several) = entries[index..].first_chunk::<STEP>()
+            && several.iter().fold(0, |any, entry| any | load(entry)) & 1 == 0
+        {
+            index += STEP;
+            continue;
+        }
+        let descriptor = Descriptor(load(&entries[index]));
+        if descriptor.is_valid() {
+            return Some((index, descriptor));
+        }
+        index += 1;
+    }
+    None
+}
+
+core::arch::global_asm!(
+    r#"
+.section .text
+// x0 = a page: cleared by whole blocks where DC ZVA is allowed (DCZID_EL0; Arm ARM, C5.3.9).
+.global page_clear
+page_clear:
+    add     x1, x0, #4096
+    mrs     x2, DCZID_EL0
+    tbnz    x2, #4, 2f
+    mov     x3, #4
+    lsl     x3, x3, x2
+1:  dc      zva, x0
+    add     x0, x0, x3
+    cmp     x0, x1
+    b.lo    1b
+    ret
+2:  stp     xzr, xzr, [x0], #16
+    cmp     x0, x1
+    b.lo    2b
+    ret
+
+// x0 = page to copy to, x1 = page to copy from.
+.global page_copy
+page_copy:
+    add     x2, x0, #4096
+1:  ldp     x4, x5, [x1]
+    ldp     x6, x7, [x1, #16]
+    ldp     x8, x9, [x1, #32]
+    ldp     x10, x11, [x1, #48]
+    add     x1, x1, #64
+    stp     x4, x5, [x0]
+    stp     x6, x7, [x0, #16]
+    stp     x8, x9, [x0, #32]
+    stp     x10, x11, [x0, #48]
+    add     x0, x0, #64
+    cmp     x0, x2
+    b.lo    1b
+    ret
+"#
+);
+
+unsafe extern "C" {
+    fn page_clear(page: *mut u8);
+    fn page_copy(to: *mut u8, from: *const u8);
+}
+
 /// Clears a page that nobody else uses yet.
 pub fn clear_page(physical: u64) {
-    // SAFETY: a page of RAM that the caller owns, at its kernel address.
-    unsafe { core::ptr::write_bytes(kmap::to_virtual(physical) as *mut u8, 0, PAGE_SIZE as usize) };
+    // SAFETY: a page of RAM that the caller owns, at its kernel address, mapped as Normal memory.
+    unsafe { page_clear(kmap::to_virtual(physical) as *mut u8) };
 }
 
 /// Copies a page into one that nobody else uses yet.
 pub fn copy_page(to: u64, from: u64) {
     let (to, from) = (kmap::to_virtual(to) as *mut u8, kmap::to_virtual(from) as *const u8);
     // SAFETY: two different pages of RAM at their kernel addresses; the caller owns `to`. A user may write `from` meanwhile: then some mixture is copied.
-    unsafe { core::ptr::copy_nonoverlapping(from, to, PAGE_SIZE as usize) };
+    unsafe { page_copy(to, from) };
 }
 
 /// Makes new entries (invalid before) visible to the walkers of all CPUs (Arm ARM, D8.16).

@@ -8,9 +8,9 @@ use vfs::tmpfs;
 use vfs::{PAGE_SIZE, walk};
 
 use super::{At, Mount, Path, PathContext, Volume, devices, proc};
-use crate::{clock, event};
 use crate::mm::frames;
 use crate::sync::Once;
+use crate::{clock, event};
 
 /// Of the memory that is free at the start, what one tmpfs may take: a half.
 const TMPFS_SHARE: u64 = 2;

@@ -147,7 +147,8 @@ fn map_segments(space: &AddressSpace, file: &Arc<OpenFile>, plan: &Plan, bias: u
     for segment in &plan.segments {
         let protection = protection_of(segment);
         let (start, end) = (segment.pages().start, segment.pages().end);
-        let file_end = if segment.file_size == 0 { start } else { (segment.vaddr + segment.file_size).next_multiple_of(PAGE) };
+        let file_end =
+            if segment.file_size == 0 { start } else { (segment.vaddr + segment.file_size).next_multiple_of(PAGE) };
         let map = |from: u64, to: u64, backing: Backing| -> Result<(), Errno> {
             if from < to {
                 space.map(Place::Fixed(from + bias), to - from, protection, backing)?;

@@ -111,7 +111,8 @@ fn tell_orphans(process: &Process) {
         let mut table = table::lock();
         let Some(own) = table.get(process.pid) else { return };
         let own_group = own.group;
-        let mut groups: Vec<u32> = own.children.iter().filter_map(|pid| table.get(*pid)).map(|child| child.group).collect();
+        let mut groups: Vec<u32> =
+            own.children.iter().filter_map(|pid| table.get(*pid)).map(|child| child.group).collect();
         groups.push(own_group);
         groups.sort_unstable();
         groups.dedup();
@@ -123,7 +124,10 @@ fn tell_orphans(process: &Process) {
                 death_signals.push((child.process.clone(), signal));
             }
         }
-        ended_children = table.orphan_children(process.pid).into_iter().any(|pid| table.get(pid).is_some_and(|e| e.report.ended.is_some()));
+        ended_children = table
+            .orphan_children(process.pid)
+            .into_iter()
+            .any(|pid| table.get(pid).is_some_and(|e| e.report.ended.is_some()));
         for group in before {
             let stopped = table.group(group).any(|entry| entry.process.signals.lock().stopped.is_some());
             if stopped && table.is_orphaned(group, Some(process.pid)) {

@@ -9,10 +9,10 @@ use linux::signal::{SigSet, SigStack, Signal};
 
 use super::task::{Fields, Member, Places, Process, Signals, THREADS_MAX, Task, Times};
 use super::{current, table};
+use crate::arch::thread;
 use crate::arch::timer;
 use crate::arch::trap::TrapFrame;
 use crate::mm::user;
-use crate::arch::thread;
 use crate::sched::{self, WaitQueue};
 use crate::sync::{Rank, SpinLock};
 
@@ -101,7 +101,12 @@ pub fn clone(frame: &TrapFrame, arguments: &Arguments) -> Result<u64, Errno> {
 }
 
 /// Puts the new thread where signals and `wait` find it, unless its process is ending or it was signalled meanwhile.
-fn enlist(parent: &Arc<Process>, process: &Arc<Process>, child: &Arc<Task>, arguments: &Arguments) -> Result<(), Errno> {
+fn enlist(
+    parent: &Arc<Process>,
+    process: &Arc<Process>,
+    child: &Arc<Task>,
+    arguments: &Arguments,
+) -> Result<(), Errno> {
     let mut table = table::lock();
     {
         let mut signals = process.signals.lock();
@@ -181,11 +186,7 @@ pub fn first(fields: Fields, places: Places, files: super::task::Files) -> (Arc<
         has_executed: AtomicBool::new(false),
     });
     let task = Task::new(table::INIT, process.clone(), SigSet::EMPTY);
-    process
-        .signals
-        .lock()
-        .members
-        .push(Member { task: task.clone(), pending: super::pending::Pending::default() });
+    process.signals.lock().members.push(Member { task: task.clone(), pending: super::pending::Pending::default() });
     let mut table = table::lock();
     let _ = table.allocate();
     table.add(&process, None, None);

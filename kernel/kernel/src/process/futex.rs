@@ -153,7 +153,8 @@ pub fn requeue(
             return Err(Errno::EAGAIN);
         }
     }
-    let places: &mut Vec<Place> = if first <= second { &mut low } else { high.as_deref_mut().unwrap_or_else(|| unreachable!()) };
+    let places: &mut Vec<Place> =
+        if first <= second { &mut low } else { high.as_deref_mut().unwrap_or_else(|| unreachable!()) };
     let woken = wake_in(places, &source, ANY, wake_count);
     let mut moved = Vec::new();
     let mut index = 0;
@@ -203,9 +204,7 @@ pub fn leave_robust_list(task: &Task) {
 }
 
 fn owner_died(task: &Task, address: u64) {
-    let died = |value: u32| {
-        (value & FUTEX_TID_MASK == task.tid).then_some(value & FUTEX_WAITERS | FUTEX_OWNER_DIED)
-    };
+    let died = |value: u32| (value & FUTEX_TID_MASK == task.tid).then_some(value & FUTEX_WAITERS | FUTEX_OWNER_DIED);
     let Ok(mut seen) = user::read_word(address) else { return };
     while let Some(new) = died(seen) {
         match user::exchange_word(address, seen, new) {

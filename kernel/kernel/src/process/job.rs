@@ -156,7 +156,8 @@ pub fn set_group(caller: &Process, pid: u32, group: u32) -> Result<(), Errno> {
 pub fn begin_stop(process: &Process, signal: Signal) {
     let mut signals = process.signals.lock();
     // A SIGCONT or SIGKILL that came in between outranks.
-    let overtaken = !signals.pending.set().intersection(linux::signal::SigSet::of(Signal::CONT).with(Signal::KILL)).is_empty();
+    let overtaken =
+        !signals.pending.set().intersection(linux::signal::SigSet::of(Signal::CONT).with(Signal::KILL)).is_empty();
     if signals.ending.is_none() && signals.stopped.is_none() && !overtaken {
         signals.stopped = Some(signal);
         signals.standing = 0;

@@ -109,14 +109,17 @@ fn try_start_init() -> Result<(), (&'static str, Errno)> {
     let files = SpinLock::new(Rank::HANDLES, Table::new(task::HANDLES_DEFAULT as usize));
     let (process, task) = fork::first(fields, places, files);
     let paths = process.paths();
-    let console = vfs::open::open(&paths, &vfs::At::cwd(CONSOLE_PATH), O_RDWR, 0).map_err(|error| ("console", error))?;
+    let console =
+        vfs::open::open(&paths, &vfs::At::cwd(CONSOLE_PATH), O_RDWR, 0).map_err(|error| ("console", error))?;
     for _ in 0..3 {
         process.add_file(handle(console.clone()), false).map_err(|error| ("console", error))?;
     }
     let mut arguments = Strings::default();
     arguments.push(INIT_PATH.as_bytes());
     let mut environment = Strings::default();
-    ["HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin"].iter().for_each(|text| environment.push(text.as_bytes()));
+    ["HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin"]
+        .iter()
+        .for_each(|text| environment.push(text.as_bytes()));
     let path: Vec<u8> = INIT_PATH.into();
     let file = exec::find(&paths, &path).map_err(|error| ("path", error))?;
     let request = exec::Request { file, path, arguments, environment };

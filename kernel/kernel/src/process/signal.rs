@@ -7,7 +7,8 @@ use core::time::Duration;
 
 use linux::Errno;
 use linux::signal::{
-    Context, Default, FRAME_USED, Frame, Origin, SigAction, SigInfo, SigSet, SigStack, Signal, Vectors, flags, place, restore,
+    Context, Default, FRAME_USED, Frame, Origin, SigAction, SigInfo, SigSet, SigStack, Signal, Vectors, flags, place,
+    restore,
 };
 use linux::wait::Status;
 use zerocopy::IntoBytes;
@@ -250,7 +251,13 @@ fn context_of(frame: &TrapFrame, fault: &FaultRecord) -> Context {
 }
 
 /// Puts a frame on the user's stack and turns to the handler.
-fn deliver(task: &Task, frame: &mut TrapFrame, info: &SigInfo, action: &SigAction, fault: &FaultRecord) -> Result<(), Errno> {
+fn deliver(
+    task: &Task,
+    frame: &mut TrapFrame,
+    info: &SigInfo,
+    action: &SigAction,
+    fault: &FaultRecord,
+) -> Result<(), Errno> {
     let (stack, mask) = {
         let mut own = task.own.lock();
         (own.stack, own.saved_mask.take().unwrap_or(task.mask()))
@@ -264,10 +271,7 @@ fn deliver(task: &Task, frame: &mut TrapFrame, info: &SigInfo, action: &SigActio
     }
     let state = thread::fp_state();
     let vectors = Vectors { fpsr: state.status as u32, fpcr: state.control as u32, v: state.v };
-    let shown = SigStack {
-        flags: if on_stack { stack.flags | flags::SS_ONSTACK } else { stack.flags },
-        ..stack
-    };
+    let shown = SigStack { flags: if on_stack { stack.flags | flags::SS_ONSTACK } else { stack.flags }, ..stack };
     let contents = Frame { info: *info, mask, stack: shown, context: context_of(frame, fault), vectors: &vectors };
     user::copy_out(placement.sp, &contents.to_bytes())?;
     user::copy_out(placement.record, [frame.x[29], frame.x[30]].as_bytes())?;

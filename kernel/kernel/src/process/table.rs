@@ -116,7 +116,8 @@ impl Table {
     /// Adds a process: a child of `parent` in its group and session, or the first.
     pub fn add(&mut self, process: &Arc<Process>, parent: Option<u32>, exit_signal: Option<Signal>) {
         let pid = process.pid;
-        let (group, session) = parent.and_then(|pid| self.entries.get(&pid)).map_or((pid, pid), |e| (e.group, e.session));
+        let (group, session) =
+            parent.and_then(|pid| self.entries.get(&pid)).map_or((pid, pid), |e| (e.group, e.session));
         if let Some(parent) = parent.and_then(|parent| self.entries.get_mut(&parent)) {
             parent.children.insert(pid);
         }
@@ -259,9 +260,9 @@ impl Table {
                 return false;
             }
             let parent = entry.process.parent.load(Ordering::Relaxed);
-            self.entries
-                .get(&parent)
-                .is_some_and(|parent| parent.process.pid != INIT && parent.group != group && parent.session == entry.session)
+            self.entries.get(&parent).is_some_and(|parent| {
+                parent.process.pid != INIT && parent.group != group && parent.session == entry.session
+            })
         })
     }
 }

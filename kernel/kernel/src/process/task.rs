@@ -201,7 +201,13 @@ impl Task {
             mask: AtomicU64::new(mask.0),
             own: SpinLock::new(
                 Rank::THREAD,
-                Own { stack: SigStack::DISABLED, saved_mask: None, restart: None, sleep: None, fault: FaultRecord::default() },
+                Own {
+                    stack: SigStack::DISABLED,
+                    saved_mask: None,
+                    restart: None,
+                    sleep: None,
+                    fault: FaultRecord::default(),
+                },
             ),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),

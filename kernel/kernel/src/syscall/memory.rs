@@ -110,8 +110,8 @@ pub fn madvise(call: &Call<'_>) -> Result<u64, Errno> {
     let (address, length) = range(call)?;
     match call.arguments[2] as u32 {
         MADV_DONTNEED | MADV_FREE => call.process.space()?.discard(address, length)?,
-        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_HUGEPAGE | MADV_NOHUGEPAGE | MADV_DONTDUMP
-        | MADV_DODUMP => {}
+        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_HUGEPAGE | MADV_NOHUGEPAGE
+        | MADV_DONTDUMP | MADV_DODUMP => {}
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)

@@ -60,7 +60,8 @@ pub fn execute(task: &Arc<Task>, number: usize, arguments: [u64; 6], frame: &mut
         }
     };
     let file = exec::open_program(&paths, &place)?;
-    let request = exec::Request { file, path, arguments: exec::strings_of(argv)?, environment: exec::strings_of(envp)? };
+    let request =
+        exec::Request { file, path, arguments: exec::strings_of(argv)?, environment: exec::strings_of(envp)? };
     exec::execute(request, frame)
 }
 

@@ -18,7 +18,6 @@ use crate::sched::{WaitError, WaitQueue};
 /// Bytes of a signal set, which every call states.
 const SET_SIZE: u64 = 8;
 
-
 fn signal_of(number: u64) -> Result<Signal, Errno> {
     Signal::new(number as u32 as u64).ok_or(Errno::EINVAL)
 }
@@ -140,9 +139,8 @@ fn send_all(call: &Call<'_>, targets: &[Arc<Process>], signal: Option<Signal>) -
 pub fn kill(call: &Call<'_>) -> Result<u64, Errno> {
     let [pid, number, ..] = call.arguments;
     let signal = wanted(number)?;
-    let group_members = |group: u32| -> Vec<Arc<Process>> {
-        table::lock().group(group).map(|entry| entry.process.clone()).collect()
-    };
+    let group_members =
+        |group: u32| -> Vec<Arc<Process>> { table::lock().group(group).map(|entry| entry.process.clone()).collect() };
     match pid as i32 {
         0 => {
             let group = table::lock().get(call.process.pid).map_or(0, |entry| entry.group);
@@ -241,4 +239,3 @@ pub fn getitimer(call: &Call<'_>) -> Result<u64, Errno> {
     user::write(current, &to_timer(alarm::get(call.process)))?;
     Ok(0)
 }
-

@@ -1,6 +1,5 @@
 //! The system as a whole.
 
-
 use linux::Errno;
 use linux::flags::*;
 use linux::types::{Sysinfo, UtsFields, Utsname};
@@ -93,7 +92,9 @@ pub fn syslog(call: &Call<'_>) -> Result<u64, Errno> {
 pub fn getrandom(call: &Call<'_>) -> Result<u64, Errno> {
     let [address, length, flags, ..] = call.arguments;
     let flags = flags as u32;
-    if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0 || flags & (GRND_RANDOM | GRND_INSECURE) == GRND_RANDOM | GRND_INSECURE {
+    if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0
+        || flags & (GRND_RANDOM | GRND_INSECURE) == GRND_RANDOM | GRND_INSECURE
+    {
         return Err(Errno::EINVAL);
     }
     if !random::is_seeded() && flags & GRND_INSECURE == 0 {

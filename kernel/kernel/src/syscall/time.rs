@@ -98,4 +98,3 @@ pub fn restart_syscall(call: &Call<'_>) -> Result<u64, Errno> {
     let (deadline, rest) = call.task.own.lock().sleep.take().ok_or(Errno::EINTR)?;
     sleep(call, deadline, rest)
 }
-

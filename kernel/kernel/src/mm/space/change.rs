@@ -298,22 +298,30 @@ impl AddressSpace {
         let child = Self::with(Inner { map, heap: inner.heap.clone(), ceiling: inner.ceiling })?;
         let mut out_of_memory = false;
         let mut protected = false;
+        // Leaves come in order, many from one table: the copy's table is looked up once for each.
+        let mut tables_pair = None;
         let mut each = |tables: &mut UserTables, address, slot: walk::Slot, leaf: Descriptor| {
-            // What is not counted comes back by itself: zeros, and pages of the base.
-            if !leaf.is_counted() || out_of_memory {
+            if out_of_memory {
                 return;
             }
-            let Ok(copy) = walk::slot(tables, child.root, address, Level::PAGE) else {
-                out_of_memory = true;
-                return;
+            let copy = match tables_pair {
+                Some((from, to)) if from == slot.table => to,
+                _ => {
+                    let Ok(found) = walk::slot(tables, child.root, address, Level::PAGE) else {
+                        out_of_memory = true;
+                        return;
+                    };
+                    tables_pair = Some((slot.table, found.table));
+                    found.table
+                }
             };
             if leaf.is_user_writable() {
                 tables.write(slot.table, slot.index, leaf.read_only());
                 protected = true;
             }
-            let page = ManuallyDrop::new(PageRef::from_entry(leaf.address(), true));
+            let page = ManuallyDrop::new(PageRef::from_entry(leaf.address(), leaf.is_counted()));
             let _ = PageRef::clone(&page).into_entry();
-            tables.write(copy.table, copy.index, leaf.read_only());
+            tables.write(copy, slot.index, leaf.read_only());
         };
         for area in inner.map.areas().filter(|area| !area.backing.is_shared()) {
             walk::for_each_leaf(&mut UserTables, self.root, area.start, area.end, &mut each);

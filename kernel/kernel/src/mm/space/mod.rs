@@ -119,11 +119,15 @@ struct UserTables;
 
 impl Tables for UserTables {
     fn read(&self, table: u64, index: usize) -> Descriptor {
-        mmu::read_entry(table, index)
+        mmu::read_direct(table, index)
+    }
+
+    fn next_valid(&self, table: u64, from: usize, to: usize) -> Option<(usize, Descriptor)> {
+        mmu::next_valid_direct(table, from, to)
     }
 
     fn write(&mut self, table: u64, index: usize, descriptor: Descriptor) {
-        mmu::write_entry(table, index, descriptor);
+        mmu::write_direct(table, index, descriptor);
     }
 
     fn allocate(&mut self) -> Option<u64> {
@@ -245,10 +249,7 @@ impl Drop for AddressSpace {
     fn drop(&mut self) {
         // Nobody translates with it: each thread and each CPU that does holds a share. Its identifier is not used for another before all TLBs
         // have been flushed (`paging::asid`).
-        let mut each = |_: &mut UserTables, _, _, leaf: Descriptor| {
-            drop(PageRef::from_entry(leaf.address(), leaf.is_counted()));
-        };
-        walk::for_each_leaf(&mut UserTables, self.root, 0, USER_END, &mut each);
-        walk::free_all(&mut UserTables, self.root);
+        let mut each = |leaf: Descriptor| drop(PageRef::from_entry(leaf.address(), leaf.is_counted()));
+        walk::tear_down(&mut UserTables, self.root, &mut each);
     }
 }
