@@ -1,7 +1,7 @@
 //! New processes and threads: `clone`.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use linux::Errno;
 use linux::flags::*;
@@ -167,6 +167,7 @@ fn child_of(parent: &Arc<Process>, pid: u32, arguments: &Arguments) -> Result<Ar
         changed: WaitQueue::new(),
         times: Times::default(),
         has_executed: AtomicBool::new(false),
+        nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
     }))
 }
 
@@ -184,6 +185,7 @@ pub fn first(fields: Fields, places: Places, files: super::task::Files) -> (Arc<
         changed: WaitQueue::new(),
         times: Times::default(),
         has_executed: AtomicBool::new(false),
+        nice: AtomicI32::new(0),
     });
     let task = Task::new(table::INIT, process.clone(), SigSet::EMPTY);
     process.signals.lock().members.push(Member { task: task.clone(), pending: super::pending::Pending::default() });

@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use handles::{Entry, Kind, Rights, Table};
@@ -131,6 +131,8 @@ pub struct Process {
     pub times: Times,
     /// It has executed a program since it was forked.
     pub has_executed: AtomicBool,
+    /// What `setpriority` said, -20 to 19. Kept for those who ask; all threads get the same share of the CPUs.
+    pub nice: AtomicI32,
 }
 
 /// Processor time, in nanoseconds.

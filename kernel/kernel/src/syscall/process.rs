@@ -1,6 +1,7 @@
 //! Processes and threads.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use linux::Errno;
@@ -325,13 +326,48 @@ pub fn sched_setaffinity(call: &Call<'_>) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// Priorities are all the same: 20 stands for nice 0 (getpriority(2), NOTES).
-pub fn getpriority(_call: &Call<'_>) -> Result<u64, Errno> {
-    Ok(20)
+/// The processes that `getpriority` and `setpriority` mean.
+fn by_priority(call: &Call<'_>) -> Result<Vec<Arc<Process>>, Errno> {
+    let [which, who, ..] = call.arguments;
+    let who = who as u32;
+    let found: Vec<_> = match which as u32 {
+        PRIO_PROCESS if who == 0 => alloc::vec![call.process.clone()],
+        PRIO_PROCESS => table::find_task(who).into_iter().map(|task| task.process.clone()).collect(),
+        PRIO_PGRP => {
+            let group = if who == 0 { own_group(call.process) } else { who };
+            table::lock().group(group).map(|entry| entry.process.clone()).collect()
+        }
+        PRIO_USER => {
+            let user = if who == 0 { call.process.credentials().uid } else { who };
+            let all: Vec<_> = table::lock().iter().map(|(_, entry)| entry.process.clone()).collect();
+            all.into_iter().filter(|process| process.credentials().uid == user).collect()
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    if found.is_empty() { Err(Errno::ESRCH) } else { Ok(found) }
 }
 
-pub fn setpriority(_call: &Call<'_>) -> Result<u64, Errno> {
-    Ok(0)
+/// 20 less the nice value, so that no result looks like an error (getpriority(2), NOTES).
+pub fn getpriority(call: &Call<'_>) -> Result<u64, Errno> {
+    let nice = by_priority(call)?.iter().map(|process| process.nice.load(Ordering::Relaxed)).min().unwrap_or(0);
+    Ok((20 - nice).unsigned_abs().into())
+}
+
+pub fn setpriority(call: &Call<'_>) -> Result<u64, Errno> {
+    let nice = (call.arguments[2] as i32).clamp(-20, 19);
+    let caller = call.process.credentials();
+    let mut result = Ok(0);
+    for process in by_priority(call)? {
+        let target = process.credentials();
+        if !caller.is_privileged() && caller.euid != target.uid && caller.euid != target.euid {
+            result = Err(Errno::EPERM);
+        } else if !caller.is_privileged() && nice < process.nice.load(Ordering::Relaxed) {
+            result = Err(Errno::EACCES);
+        } else {
+            process.nice.store(nice, Ordering::Relaxed);
+        }
+    }
+    result
 }
 
 pub fn getcpu(call: &Call<'_>) -> Result<u64, Errno> {
