@@ -14,7 +14,6 @@ const FLAGS: usize = 0x18;
 const LINE_CONTROL: usize = 0x2c;
 const CONTROL: usize = 0x30;
 const INTERRUPT_MASK: usize = 0x38;
-const INTERRUPT_CLEAR: usize = 0x44;
 const REGISTERS_LENGTH: u64 = 0x1000;
 
 const FLAG_RECEIVE_EMPTY: u32 = 1 << 4;
@@ -82,7 +81,8 @@ fn on_interrupt() {
     let (Some(registers), Some(receive)) = (registers(), INPUT.get()) else {
         return;
     };
-    registers.write32(INTERRUPT_CLEAR, INTERRUPT_RECEIVE);
+    // Reading takes the interrupt back (DDI 0183, 3.3.15: below the trigger level, or empty for the timeout). Clearing it by hand
+    // would lose it for what stays in the FIFO when the batch is full: it is raised on the way up only.
     let mut bytes = [0; INPUT_BATCH];
     let mut count = 0;
     while count < INPUT_BATCH && registers.read32(FLAGS) & FLAG_RECEIVE_EMPTY == 0 {
