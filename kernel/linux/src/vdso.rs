@@ -171,7 +171,7 @@ pub fn build(functions: &[Function<'_>]) -> Option<Image> {
     for function in functions {
         out.u32(NOP);
         function.code.iter().for_each(|&word| out.u32(word));
-        while out.0.len() % 16 != 0 {
+        while !out.0.len().is_multiple_of(16) {
             out.u32(NOP);
         }
     }

@@ -63,7 +63,7 @@ fn set_one(old: Triple, id: u32, privileged: bool) -> Result<Triple, Errno> {
 
 fn set_two(old: Triple, real: u32, effective: u32, privileged: bool) -> Result<Triple, Errno> {
     let real_allowed = real == UNCHANGED || real == old.real || real == old.effective;
-    if !privileged && !(real_allowed && old.has(effective)) {
+    if !(privileged || real_allowed && old.has(effective)) {
         return Err(Errno::EPERM);
     }
     let new = Triple { real: or(real, old.real), effective: or(effective, old.effective), saved: old.saved };
@@ -73,7 +73,7 @@ fn set_two(old: Triple, real: u32, effective: u32, privileged: bool) -> Result<T
 }
 
 fn set_three(old: Triple, to: (u32, u32, u32), privileged: bool) -> Result<Triple, Errno> {
-    if !privileged && !(old.has(to.0) && old.has(to.1) && old.has(to.2)) {
+    if !(privileged || old.has(to.0) && old.has(to.1) && old.has(to.2)) {
         return Err(Errno::EPERM);
     }
     Ok(Triple { real: or(to.0, old.real), effective: or(to.1, old.effective), saved: or(to.2, old.saved) })

@@ -118,7 +118,7 @@ fn follow_script(request: &mut Request, first: &[u8], paths: &PathContext) -> Re
     let line = &line[..end.unwrap_or(line.len())];
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let trimmed = line.trim_ascii();
-    let split = trimmed.iter().position(|byte| is_space(byte)).unwrap_or(trimmed.len());
+    let split = trimmed.iter().position(is_space).unwrap_or(trimmed.len());
     let (interpreter, argument) = (trimmed[..split].to_vec(), trimmed[split..].trim_ascii());
     if interpreter.is_empty() || end.is_none() && split == trimmed.len() && line.len() >= SCRIPT_LINE_MAX - 2 {
         return Err(Errno::ENOEXEC);

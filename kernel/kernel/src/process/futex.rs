@@ -58,12 +58,12 @@ fn bucket(key: &Key) -> usize {
 
 /// The key of the word at `address` in the caller's memory.
 fn key_of(address: u64, private: bool) -> Result<Key, Errno> {
-    if address % 4 != 0 {
+    if !address.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     let space = current().process.space()?;
     if !private && is_shared(&space, address) {
-        let physical = |page: &PageRef| page.physical() | address % PAGE_SIZE;
+        let physical = |page: &PageRef| page.physical() + address % PAGE_SIZE;
         let word = space.with_page(address, Access::Read, physical).map_err(|_| Errno::EFAULT)?;
         return Ok(Key { space: 0, address: word });
     }

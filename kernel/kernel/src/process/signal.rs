@@ -296,7 +296,7 @@ fn deliver(
 
 /// `rt_sigreturn`: puts everything back as the frame at sp says.
 pub fn sigreturn(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<(), Errno> {
-    if frame.sp % 16 != 0 {
+    if !frame.sp.is_multiple_of(16) {
         return Err(Errno::EFAULT);
     }
     let mut bytes = [0; FRAME_USED];

@@ -24,7 +24,7 @@ use linux::wait::Status;
 use crate::arch::trap::TrapFrame;
 use crate::event;
 use crate::process::task::{Process, Restart, Task};
-use crate::process::{current, exit, signal as signals};
+use crate::process::{current, exit};
 use crate::sync::{Rank, SpinLock};
 
 /// A call: who calls, with what.
@@ -256,13 +256,4 @@ fn unknown(number: usize) -> Result<u64, Errno> {
         event!("syscall.unknown", number = number, name = nr::name(number).unwrap_or("none"));
     }
     Err(Errno::ENOSYS)
-}
-
-/// Runs `wait` with another signal mask; the old one comes back with the return to the program, behind the handler if one runs.
-pub fn with_mask<T>(
-    call: &Call<'_>,
-    mask: Option<linux::signal::SigSet>,
-    wait: impl FnOnce() -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    signals::with_mask(call.task, mask, wait)
 }

@@ -79,8 +79,9 @@ pub fn wait4(call: &Call<'_>) -> Result<u64, Errno> {
     let which = match pid {
         -1 => Which::Any,
         0 => Which::Group(own_group(call.process)),
+        // Its absolute value is no number of a group (wait4(2)).
         i32::MIN => return Err(Errno::ESRCH),
-        ..=-2 => Which::Group(pid.unsigned_abs()),
+        group if group < 0 => Which::Group(group.unsigned_abs()),
         _ => Which::Pid(pid.unsigned_abs()),
     };
     let Some(Found { pid, status: found, times, .. }) = wait(which, options | WEXITED)? else { return Ok(0) };

@@ -7,36 +7,22 @@ use linux::types::{Sysinfo, UtsFields, Utsname};
 use super::Call;
 use crate::arch::{cpu, psci, timer};
 use crate::event;
+use crate::fs::proc::system as names;
 use crate::mm::{frames, user};
 use crate::process::table;
-use crate::sync::{Rank, SpinLock};
 use crate::{events, random, sched};
 
 const NAME_MAX: usize = 64;
 /// Random bytes made at once.
 const CHUNK: usize = 256;
 
-struct Hostname {
-    bytes: [u8; NAME_MAX],
-    length: usize,
-}
-
-static HOSTNAME: SpinLock<Hostname> = SpinLock::new(Rank::PROCESS_FIELDS, Hostname { bytes: [0; NAME_MAX], length: 0 });
-
 pub fn uname(call: &Call<'_>) -> Result<u64, Errno> {
-    let mut name = [0; NAME_MAX];
-    let length = {
-        let hostname = HOSTNAME.lock();
-        name = if hostname.length == 0 { name } else { hostname.bytes };
-        hostname.length
-    };
-    let nodename = core::str::from_utf8(&name[..length]).unwrap_or("");
     let fields = UtsFields {
         // The ABI is Linux's, and programs ask which one it is; the version says whose kernel this is.
         sysname: "Linux",
-        nodename: if nodename.is_empty() { "swift-os" } else { nodename },
-        release: concat!("6.1.0-swift-", env!("CARGO_PKG_VERSION")),
-        version: concat!("swift-os ", env!("CARGO_PKG_VERSION")),
+        nodename: &names::hostname(),
+        release: names::RELEASE,
+        version: &names::version_name(),
         machine: "aarch64",
         domain: "(none)",
     };
@@ -52,7 +38,7 @@ pub fn sethostname(call: &Call<'_>) -> Result<u64, Errno> {
     let length = usize::try_from(length).ok().filter(|length| *length <= NAME_MAX).ok_or(Errno::EINVAL)?;
     let mut bytes = [0; NAME_MAX];
     user::copy_in(&mut bytes[..length], address)?;
-    *HOSTNAME.lock() = Hostname { bytes, length };
+    names::set_hostname(&bytes[..length])?;
     Ok(0)
 }
 

@@ -49,6 +49,7 @@ pub const LEAVES: &[Leaf] = &[
     Leaf::new("sys/kernel/version", || Ok(format!("{}\n", version_name()).into())),
     Leaf::new("sys/net/core/somaxconn", || Ok(b"4096\n".into())),
     Leaf::new("sys/vm/overcommit_memory", || Ok(b"0\n".into())),
+    Leaf::new("unknown_calls", || Ok(format!("{}\n", crate::syscall::unknown_count()).into())),
     Leaf::new("uptime", uptime),
     Leaf::new("version", || Ok(format!("Linux version {RELEASE} (swift-os) {}\n", version_name()).into())),
     Leaf::new("vmstat", vmstat),
