@@ -24,6 +24,22 @@ check link-owner '5:6 1001:7' "$(stat -c %u:%g l) $(stat -L -c %u:%g l)"
 chown -R 42:43 d
 check recursive '42:43' "$(stat -c %u:%g d)"
 
+# --- mounts
+mkdir m b; echo under >m/f
+yes mount-tmpfs mount -t tmpfs -o size=64k,mode=700 none m
+check mount-hides 'drwx------ 0' "$(ls -ld m | cut -c1-10) $(ls m | wc -l)"
+no mount-has-a-limit dd if=/dev/zero of=m/big bs=1k count=100
+check mount-is-full '64' "$(df -k m | awk 'END { print $3 }')"
+no rename-out-of-mount sh -c 'ln m/big hard'
+rm m/big; mkdir m/sub; echo x >m/sub/f
+yes bind mount -o bind m/sub b
+check bind-shows 'x' "$(cat b/f)"
+check mounts-are-listed '2' "$(grep -c "$work/[mb] " /proc/mounts)"
+no unmount-twice-used sh -c 'rmdir m'
+umount b && umount m
+check unmounted 'under' "$(cat m/f)"
+no unmount-none umount m
+
 # --- as another user
 cat >as1000 <<END
 id -u; id -g

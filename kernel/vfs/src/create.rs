@@ -30,7 +30,7 @@ pub(crate) fn slot<'a, W: World>(
     other: impl FnOnce(&Last<'a>) -> Errno,
 ) -> Result<Slot<'a, W>, Errno> {
     let mut walk = Walk::new(context, at)?;
-    match walk.to_last()? {
+    match walk.go_to_last()? {
         Last::Name(name) if walk.directory.is_directory() => {
             Ok(Slot { directory: walk.directory, name, slash: walk.slash })
         }

@@ -16,11 +16,14 @@ use sync::Rank;
 use crate::world::{Mutex, MutexGuard, Spin, mutex};
 use crate::{Inode, NAME_MAX, World};
 
+/// A directory's names that were looked up.
+type Children<W> = BTreeMap<Box<[u8]>, Arc<Dentry<W>>>;
+
 /// One name in the tree.
 pub struct Dentry<W: World> {
     inode: Arc<dyn Inode<W>>,
     place: Spin<W, Place<W>>,
-    children: Spin<W, BTreeMap<Box<[u8]>, Arc<Dentry<W>>>>,
+    children: Spin<W, Children<W>>,
     changing: Mutex<W, ()>,
     dead: AtomicBool,
     /// Mounts that hang here, in any mount tree: most walks need not look.

@@ -278,6 +278,12 @@ impl<W: World> OpenFile<W> {
         Ok(to)
     }
 
+    /// The offset now.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        *self.offset.lock()
+    }
+
     /// `getdents64`: adds the records that fit.
     ///
     /// # Errors
@@ -368,6 +374,12 @@ impl<W: World> OpenFile<W> {
 }
 
 const DOTS: u64 = 2;
+
+impl<W: World> Drop for OpenFile<W> {
+    fn drop(&mut self) {
+        W::closed(self);
+    }
+}
 
 impl<W: World> core::fmt::Debug for OpenFile<W> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

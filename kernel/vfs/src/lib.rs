@@ -13,6 +13,7 @@
 //! - `open`, `create`, `remove`, `rename`, `attributes`   the operations, with Linux 6.1's order of errors
 //! - `tmpfs`, `base`   the file systems
 //! - `ring`     the bytes in a pipe
+//! - `locks`    advisory locks
 //!
 //! Locks. A directory's sleeping lock is held while it is changed; two are taken ancestor first, under the volume's rename lock.
 //! Spinlocks are leaves and are not held while user memory is touched.
@@ -32,6 +33,7 @@ pub mod dentry;
 pub mod file;
 pub mod inode;
 pub mod io;
+pub mod locks;
 pub mod mount;
 pub mod open;
 pub mod remove;

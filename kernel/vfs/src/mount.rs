@@ -73,6 +73,9 @@ impl<W: World> Drop for Volume<W> {
     }
 }
 
+/// Where a mount hangs: in the mount above, at this dentry.
+type Point<W> = (Weak<Mount<W>>, Arc<Dentry<W>>);
+
 /// A volume, or a part of one, hung into a mount tree.
 pub struct Mount<W: World> {
     /// Its number, as `/proc/self/mountinfo` shows it.
@@ -80,7 +83,7 @@ pub struct Mount<W: World> {
     volume: Arc<Volume<W>>,
     root: Arc<Dentry<W>>,
     read_only: bool,
-    above: Option<(Weak<Mount<W>>, Arc<Dentry<W>>)>,
+    above: Option<Point<W>>,
     below: Spin<W, Vec<Arc<Mount<W>>>>,
 }
 
@@ -92,12 +95,7 @@ impl<W: World> Mount<W> {
         Self::new(volume, root, false, None)
     }
 
-    fn new(
-        volume: Arc<Volume<W>>,
-        root: Arc<Dentry<W>>,
-        read_only: bool,
-        above: Option<(Weak<Self>, Arc<Dentry<W>>)>,
-    ) -> Arc<Self> {
+    fn new(volume: Arc<Volume<W>>, root: Arc<Dentry<W>>, read_only: bool, above: Option<Point<W>>) -> Arc<Self> {
         let id = NEXT_MOUNT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self { id, volume, root, read_only, above, below: Spin::<W, _>::new(Rank::TREE, Vec::new()) })
     }

@@ -39,7 +39,7 @@ pub fn open<W: World>(
     let follow = flags & O_NOFOLLOW == 0 && !(create && flags & O_EXCL != 0);
     let mut walk = Walk::new(context, at)?;
     loop {
-        let Last::Name(name) = (match walk.to_last()? {
+        let Last::Name(name) = (match walk.go_to_last()? {
             Last::DotDot => {
                 walk.up();
                 Last::Dot

@@ -119,7 +119,7 @@ impl<'a, W: World> Walk<'a, W> {
     }
 
     /// Goes on to the last component, which it does not look up.
-    pub(crate) fn to_last(&mut self) -> Result<Last<'a>, Errno> {
+    pub(crate) fn go_to_last(&mut self) -> Result<Last<'a>, Errno> {
         loop {
             self.current.skip_slashes();
             let Some(name) = self.current.component() else {
@@ -201,7 +201,7 @@ impl<'a, W: World> Walk<'a, W> {
 pub fn lookup<W: World>(context: &PathContext<W>, at: &At<'_, W>, follow: bool) -> Result<Path<W>, Errno> {
     let mut walk = Walk::new(context, at)?;
     loop {
-        match walk.to_last()? {
+        match walk.go_to_last()? {
             Last::Name(name) => {
                 let child = walk.child(&name)?;
                 let link = child.inode().kind() == Kind::Link;

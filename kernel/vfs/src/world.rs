@@ -25,6 +25,9 @@ pub trait World: Debug + Sized + Send + Sync + 'static {
     /// Wall-clock time.
     fn now() -> Timespec;
 
+    /// The last handle of an open file has gone.
+    fn closed(_file: &crate::OpenFile<Self>) {}
+
     /// Opens a device, FIFO or socket node. What belongs to the node itself stays in its [`crate::inode::Special`].
     ///
     /// # Errors

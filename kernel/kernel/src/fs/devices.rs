@@ -13,8 +13,8 @@ use vfs::{Sink, Source};
 
 use super::tty::{self, OpenTerminal};
 use super::{At, Kernel, Mount, Path, PathContext, Volume};
-use crate::process::{current, job};
-use crate::{events, random};
+use crate::process::{current, job, table};
+use crate::{events, random, sched};
 
 const NULL: u64 = device(1, 3);
 const ZERO: u64 = device(1, 5);
@@ -85,16 +85,22 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
         RANDOM | URANDOM => Arc::new(Memory::Random),
         KMSG => Arc::new(Memory::Log),
         EVENTS => Arc::new(Memory::Events),
-        TTY => Arc::new(OpenTerminal(job::terminal_of(&current().process).ok_or(Errno::ENXIO)?)),
-        CONSOLE => Arc::new(OpenTerminal(tty::console().clone())),
+        TTY => Arc::new(OpenTerminal::of_session(job::terminal_of(&current().process).ok_or(Errno::ENXIO)?)),
+        CONSOLE if is_system() => Arc::new(OpenTerminal::of_system(tty::console().clone())),
+        CONSOLE => Arc::new(OpenTerminal::of_session(tty::console().clone())),
         SERIAL => {
             if flags & O_NOCTTY == 0 && flags & O_ACCMODE != O_WRONLY {
                 job::adopt_terminal(&current().process, tty::console());
             }
-            Arc::new(OpenTerminal(tty::console().clone()))
+            Arc::new(OpenTerminal::of_session(tty::console().clone()))
         }
         _ => return Err(Errno::ENXIO),
     })
+}
+
+/// The kernel itself opens a device, or the first process: what they open they hand to services.
+fn is_system() -> bool {
+    sched::current().data().is_none() || current().process.pid == table::INIT
 }
 
 /// The devices without hardware.

@@ -3,12 +3,14 @@
 //! - `user`     reads and writes straight to and from the user's memory
 //! - `devices`  /dev, and who serves which device number
 //! - `pipe`     pipes and FIFOs
+//! - `locks`    advisory locks
 //! - `tty`      terminals
 //! - `poll`     waiting for several files
 //! - `proc`     /proc
 //! - `mounts`   the first mounts, and `mount`
 
 pub mod devices;
+pub mod locks;
 pub mod mounts;
 pub mod pipe;
 pub mod poll;
@@ -54,6 +56,10 @@ impl vfs::World for Kernel {
 
     fn now() -> Timespec {
         clock::realtime()
+    }
+
+    fn closed(file: &OpenFile) {
+        locks::file_closed(file);
     }
 
     fn open_special(inode: &Arc<dyn vfs::Inode<Self>>, flags: u32) -> Result<Arc<dyn vfs::File<Self>>, Errno> {

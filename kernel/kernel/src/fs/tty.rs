@@ -8,6 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use ldisc::{Discipline, Read, Settings, TerminalSignal, cc, flags};
@@ -46,7 +47,6 @@ struct Owner {
     session: Option<u32>,
     foreground: Option<u32>,
     size: Winsize,
-    hung_up: bool,
 }
 
 /// One terminal.
@@ -56,12 +56,36 @@ pub struct Terminal {
     /// Woken when it may have become readable or writable.
     changed: WaitQueue,
     line: Box<dyn Line>,
+    /// Times that it was hung up.
+    hang_ups: AtomicU32,
     /// Device number.
     pub device: u64,
 }
 
 /// An open terminal.
-pub struct OpenTerminal(pub Arc<Terminal>);
+pub struct OpenTerminal {
+    terminal: Arc<Terminal>,
+    /// What `hang_ups` was when it was opened; `None` when it outlives them, as the system console does.
+    opened_at: Option<u32>,
+}
+
+impl OpenTerminal {
+    /// Opened by a session: good until the terminal is hung up.
+    pub fn of_session(terminal: Arc<Terminal>) -> Self {
+        let opened_at = Some(terminal.hang_ups.load(Ordering::Acquire));
+        Self { terminal, opened_at }
+    }
+
+    /// Opened by the system: good for ever.
+    pub fn of_system(terminal: Arc<Terminal>) -> Self {
+        Self { terminal, opened_at: None }
+    }
+
+    /// The terminal was hung up since: who is not of the session that came then must neither read nor write there.
+    fn is_gone(&self) -> bool {
+        self.opened_at.is_some_and(|count| count != self.terminal.hang_ups.load(Ordering::Acquire))
+    }
+}
 
 struct Ring {
     bytes: VecDeque<u8>,
@@ -129,6 +153,7 @@ impl Terminal {
             owner: SpinLock::new(Rank::FILE, Owner { size, ..Owner::default() }),
             changed: WaitQueue::new(),
             line,
+            hang_ups: AtomicU32::new(0),
             device,
         })
     }
@@ -166,7 +191,7 @@ impl Terminal {
         match owner.session {
             Some(other) if other != session => Err(Errno::EPERM),
             _ => {
-                (owner.session, owner.foreground, owner.hung_up) = (Some(session), Some(group), false);
+                (owner.session, owner.foreground) = (Some(session), Some(group));
                 Ok(())
             }
         }
@@ -182,9 +207,10 @@ impl Terminal {
         owner.foreground.take()
     }
 
-    /// Whoever has it open gets end of file from now on.
+    /// Whoever has it open gets end of file from now on, and what was typed is forgotten: it was meant for them.
     pub fn hang_up(&self) {
-        self.owner.lock().hung_up = true;
+        self.hang_ups.fetch_add(1, Ordering::AcqRel);
+        self.discipline.lock().flush();
         self.changed.wake_all();
     }
 
@@ -208,11 +234,7 @@ impl Terminal {
         self.changed.wake_all();
     }
 
-    fn hung_up(&self) -> bool {
-        self.owner.lock().hung_up
-    }
-
-    fn read(&self, output: &mut dyn Sink, flags_now: u32) -> Result<usize, Errno> {
+    fn read(&self, output: &mut dyn Sink, flags_now: u32, is_gone: &dyn Fn() -> bool) -> Result<usize, Errno> {
         if output.room() == 0 {
             return Ok(0);
         }
@@ -234,7 +256,7 @@ impl Terminal {
                 }
                 continue;
             }
-            if self.hung_up() {
+            if is_gone() {
                 return Ok(done);
             }
             if !canonical && least == 0 && time == 0 {
@@ -246,7 +268,7 @@ impl Terminal {
             // TIME counts tenths of a second: from the start of the read when MIN is 0, else between bytes (termios(3)).
             let timed = !canonical && time != 0 && (least == 0 || done > 0);
             let deadline = timed.then(|| timer::now() + Duration::from_millis(u64::from(time) * 100));
-            let waited = self.changed.wait_until(|| (self.has_bytes() || self.hung_up()).then_some(()), deadline, true);
+            let waited = self.changed.wait_until(|| (self.has_bytes() || is_gone()).then_some(()), deadline, true);
             match waited {
                 Ok(()) => job::may_use(self, Signal::TTIN)?,
                 Err(_) if done > 0 => return Ok(done),
@@ -260,17 +282,17 @@ impl Terminal {
         self.discipline.lock().has_input()
     }
 
-    fn write(&self, input: &mut dyn Source, flags_now: u32) -> Result<usize, Errno> {
+    fn write(&self, input: &mut dyn Source, flags_now: u32, is_gone: &dyn Fn() -> bool) -> Result<usize, Errno> {
         if self.settings().local(flags::TOSTOP) {
             job::may_use(self, Signal::TTOU)?;
         }
         let mut chunk = [0; CHUNK];
         let mut done = 0;
         while input.left() > 0 {
-            if self.hung_up() {
+            if is_gone() {
                 return Err(Errno::EIO);
             }
-            let ready = || self.can_write().then_some(());
+            let ready = || (is_gone() || self.can_write()).then_some(());
             if ready().is_none() {
                 if flags_now & O_NONBLOCK != 0 {
                     return if done > 0 { Ok(done) } else { Err(Errno::EAGAIN) };
@@ -293,7 +315,7 @@ impl Terminal {
     }
 
     fn can_write(&self) -> bool {
-        self.hung_up() || !self.discipline.lock().stopped() && self.line.has_room()
+        !self.discipline.lock().stopped() && self.line.has_room()
     }
 
     /// `POLL*` bits that hold now.
@@ -305,7 +327,7 @@ impl Terminal {
         if self.can_write() {
             events |= POLLOUT | POLLWRNORM;
         }
-        if self.hung_up() { events | POLLHUP | POLLIN } else { events }
+        events
     }
 
     fn ioctl(self: &Arc<Self>, request: u32, argument: u64) -> Result<u64, Errno> {
@@ -401,22 +423,26 @@ impl Terminal {
 
 impl vfs::File<Kernel> for OpenTerminal {
     fn read(&self, _offset: u64, to: &mut dyn Sink, flags: u32) -> Result<(), Errno> {
-        self.0.read(to, flags).map(|_| ())
+        self.terminal.read(to, flags, &|| self.is_gone()).map(|_| ())
     }
 
     fn write(&self, _offset: u64, from: &mut dyn Source, flags: u32) -> Result<u64, Errno> {
-        self.0.write(from, flags).map(|_| 0)
+        self.terminal.write(from, flags, &|| self.is_gone()).map(|_| 0)
     }
 
     fn poll<'a>(&'a self, watch: Option<&mut dyn vfs::Watch<'a, Kernel>>) -> u16 {
         if let Some(watch) = watch {
-            watch.on(&self.0.changed);
+            watch.on(&self.terminal.changed);
         }
-        self.0.poll()
+        let everything = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLHUP | POLLERR;
+        if self.is_gone() { everything } else { self.terminal.poll() }
     }
 
     fn ioctl(&self, request: u32, argument: u64, _flags: u32) -> Result<u64, Errno> {
-        self.0.ioctl(request, argument)
+        if self.is_gone() {
+            return Err(Errno::EIO);
+        }
+        self.terminal.ioctl(request, argument)
     }
 
     fn as_any(&self) -> Option<&(dyn core::any::Any + Send + Sync)> {

@@ -23,7 +23,7 @@ use crate::arch::fp::FpState;
 use crate::arch::idreg;
 use crate::arch::thread;
 use crate::arch::trap::TrapFrame;
-use crate::fs::{self, OpenFile, PathContext};
+use crate::fs::{self, OpenFile, PathContext, locks};
 use crate::mm::layout::USER_END;
 use crate::mm::{AddressSpace, Backing, PageSource, Place, Protection, Sharing, user};
 use crate::{random, sched};
@@ -354,9 +354,8 @@ fn commit(task: &Arc<Task>, request: Request, loaded: Loaded, new: Credentials) 
     loop {
         // Closing may sleep, so each goes without the lock.
         let closed = process.files.lock().remove_first(0..usize::MAX, |entry| entry.close_on_exec);
-        if closed.is_none() {
-            break;
-        }
+        let Some(closed) = closed else { break };
+        locks::descriptor_closed(&process.files, &closed.object);
     }
     {
         // Handlers were in the old program; what was ignored stays so (execve(2)).

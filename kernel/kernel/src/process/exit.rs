@@ -84,6 +84,7 @@ fn end_process(process: &Arc<Process>) {
     let session_leader = job::session_of(process) == process.pid;
     if session_leader && let Some(terminal) = job::terminal_of(process) {
         let _ = job::drop_terminal(process, &terminal);
+        terminal.hang_up();
     }
     tell_orphans(process);
     tell_parent(process, status);
@@ -99,6 +100,7 @@ fn close_files(process: &Process) {
         let Some(entry) = process.files.lock().remove_first(0..usize::MAX, |_| true) else { break };
         drop(entry);
     }
+    crate::fs::locks::table_closed(&process.files);
 }
 
 /// Children go to the first process. Groups that this orphans are told when they have stopped members (POSIX.1-2017, 2.4: SIGHUP,

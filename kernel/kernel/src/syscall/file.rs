@@ -7,12 +7,13 @@ use linux::Errno;
 use linux::dirent;
 use linux::flags::*;
 use linux::signal::Signal;
+use linux::types::Flock;
 use vfs::inode::Kind;
 use vfs::{Sink, Slice};
 
 use super::Call;
 use crate::fs::user::{COUNT_MAX, Segment, UserBuffer, segments};
-use crate::fs::{OpenFile, pipe};
+use crate::fs::{OpenFile, locks, pipe};
 use crate::mm::user;
 use crate::process::handle;
 
@@ -147,6 +148,7 @@ pub fn lseek(call: &Call<'_>) -> Result<u64, Errno> {
 pub fn close(call: &Call<'_>) -> Result<u64, Errno> {
     let entry = call.process.files.lock().remove(index(call.arguments[0])).map_err(handle_error)?;
     // Dropped here, without the table's lock.
+    locks::descriptor_closed(&call.process.files, &entry.object);
     drop(entry);
     Ok(0)
 }
@@ -167,8 +169,9 @@ pub fn close_range(call: &Call<'_>) -> Result<u64, Errno> {
     }
     loop {
         let entry = call.process.files.lock().remove_first(first..last.saturating_add(1), |_| true);
-        if entry.is_none() {
-            return Ok(0);
+        match entry {
+            Some(entry) => locks::descriptor_closed(&call.process.files, &entry.object),
+            None => return Ok(0),
         }
     }
 }
@@ -198,7 +201,9 @@ pub fn dup3(call: &Call<'_>) -> Result<u64, Errno> {
         copy.close_on_exec = flags & O_CLOEXEC != 0;
         files.replace(index(new), copy).map_err(|_| Errno::EBADF)?
     };
-    drop(replaced);
+    if let Some(replaced) = replaced {
+        locks::descriptor_closed(&call.process.files, &replaced.object);
+    }
     Ok(u64::from(new as u32))
 }
 
@@ -218,6 +223,11 @@ pub fn fcntl(call: &Call<'_>) -> Result<u64, Errno> {
         F_SETFL => {
             file.set_flags(argument as u32);
             Ok(0)
+        }
+        F_GETLK | F_SETLK | F_SETLKW => {
+            let mut flock: Flock = user::read(argument)?;
+            locks::record(call.process, &file, command as u32, &mut flock)?;
+            if command as u32 == F_GETLK { user::write(argument, &flock).map(|()| 0) } else { Ok(0) }
         }
         F_GETPIPE_SZ | F_SETPIPE_SZ => pipe::control(&file, command as u32, argument),
         // Nobody is told by signal that a file is ready.
@@ -249,6 +259,13 @@ pub fn ioctl(call: &Call<'_>) -> Result<u64, Errno> {
             None => file.ioctl(request, argument),
         },
     }
+}
+
+/// `flock`
+pub fn flock(call: &Call<'_>) -> Result<u64, Errno> {
+    let file = call.process.file(call.arguments[0])?.0;
+    file.file()?;
+    locks::flock(call.process, &file, call.arguments[1]).map(|()| 0)
 }
 
 /// `ftruncate`

@@ -107,6 +107,7 @@ fn route(call: &Call<'_>, number: usize) -> Result<u64, Errno> {
         nr::FDATASYNC => file::fdatasync,
         nr::SYNC => file::sync,
         nr::SENDFILE => file::sendfile,
+        nr::FLOCK => file::flock,
         nr::FADVISE64 => file::fadvise64,
         nr::SYNCFS => file::syncfs,
         nr::PREADV2 => file::preadv2,

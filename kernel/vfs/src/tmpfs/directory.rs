@@ -14,9 +14,12 @@ use crate::inode::Entries;
 use crate::world::Spin;
 use crate::{Inode, World};
 
+/// A name and what it names.
+type Entry<W> = (Box<[u8]>, Arc<Node<W>>);
+
 struct Names<W: World> {
     tickets: BTreeMap<Box<[u8]>, u64>,
-    entries: BTreeMap<u64, (Box<[u8]>, Arc<Node<W>>)>,
+    entries: BTreeMap<u64, Entry<W>>,
     next: u64,
 }
 

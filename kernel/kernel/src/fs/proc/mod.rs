@@ -29,8 +29,10 @@ const FIRST_FLAT: u64 = 0x100;
 
 const FILES: Flat = Flat { leaves: system::LEAVES, prefix: "", number: FIRST_FLAT };
 
-/// Links in the root of /proc: name, number, target.
-const LINKS: [(&str, u64, fn() -> Box<[u8]>); 3] = [
+/// A link in the root of /proc: name, number, target.
+type RootLink = (&'static str, u64, fn() -> Box<[u8]>);
+
+const LINKS: [RootLink; 3] = [
     ("self", 2, || format!("{}", current().process.pid).into_bytes().into()),
     ("thread-self", 3, || format!("{}/task/{}", current().process.pid, current().tid).into_bytes().into()),
     ("mounts", 4, || (*b"self/mounts").into()),

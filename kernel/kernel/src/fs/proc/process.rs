@@ -400,8 +400,8 @@ fn status(process: &Arc<Process>) -> Made {
         process.pid
     );
     let _ = write!(text, "Pid:\t{}\nPPid:\t{}\nTracerPid:\t0\n", process.pid, process.parent.load(Ordering::Relaxed));
-    let _ = write!(text, "Uid:\t{}\t{}\t{}\t{}\n", who.uid, who.euid, who.suid, who.fsuid);
-    let _ = write!(text, "Gid:\t{}\t{}\t{}\t{}\n", who.gid, who.egid, who.sgid, who.fsgid);
+    let _ = writeln!(text, "Uid:\t{}\t{}\t{}\t{}", who.uid, who.euid, who.suid, who.fsuid);
+    let _ = writeln!(text, "Gid:\t{}\t{}\t{}\t{}", who.gid, who.egid, who.sgid, who.fsgid);
     let _ = write!(text, "FDSize:\t{descriptors}\nGroups:\t{} \n", groups.join(" "));
     let _ = write!(text, "VmPeak:\t{0:>8} kB\nVmSize:\t{0:>8} kB\n", mapped * kib);
     let _ = write!(

@@ -244,7 +244,7 @@ pub fn load_average() -> [u64; 3] {
 
 fn loadavg() -> Made {
     let counts = super::process::counts();
-    let shown = |load: u64| format!("{}.{:02}", load >> FIXED, (load & ((1 << FIXED) - 1)) * 100 >> FIXED);
+    let shown = |load: u64| format!("{}.{:02}", load >> FIXED, ((load & ((1 << FIXED) - 1)) * 100) >> FIXED);
     let [one, five, fifteen] = load_average().map(shown);
     Ok(format!("{one} {five} {fifteen} {}/{} {}\n", counts.running, counts.threads, counts.newest).into())
 }

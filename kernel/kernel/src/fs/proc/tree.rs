@@ -20,6 +20,9 @@ pub type Text = Box<dyn Fn() -> Result<Vec<u8>, Errno> + Send + Sync>;
 /// Takes what is written to a file.
 pub type Store = Box<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
 
+/// The same, for a table.
+pub type StoreFunction = fn(&[u8]) -> Result<(), Errno>;
+
 /// What a directory contains.
 pub trait Directory: Send + Sync {
     /// The node of this name.
@@ -208,7 +211,7 @@ pub struct Leaf {
     /// Makes its text.
     pub text: fn() -> Result<Vec<u8>, Errno>,
     /// Takes what is written.
-    pub store: Option<fn(&[u8]) -> Result<(), Errno>>,
+    pub store: Option<StoreFunction>,
 }
 
 impl Leaf {
