@@ -5,7 +5,7 @@ use release::{Header, SectionKind};
 
 use crate::arch::{cpu, entry, smp};
 use crate::drivers::console;
-use crate::mm::kmap::{self, Window};
+use crate::mm::kmap;
 use crate::sync::Once;
 use crate::{drivers, event, fs, mm, panic, platform, process, sched};
 
@@ -125,9 +125,7 @@ fn direct_boot(fdt: u64, storage: &mut [Region]) -> &[Region] {
 
 /// The parts of a slot image in RAM.
 fn find_sections(info: &mut BootInfo, start: u64, length: u64) {
-    let head = kmap::map_window(start, release::HEADER_SIZE as u64, Window::ReadOnly).expect("room for a window");
-    // SAFETY: a page of the initrd, mapped for good and never written.
-    let bytes = unsafe { core::slice::from_raw_parts(head as *const u8, release::HEADER_SIZE) };
+    let bytes = kmap::map_bytes(start, release::HEADER_SIZE as u64).expect("room for a window");
     let header = match Header::parse(bytes) {
         Ok(header) => header,
         Err(error) => return event!("base.error", what = "initrd is no slot image", why = error),
@@ -150,17 +148,14 @@ fn find_sections(info: &mut BootInfo, start: u64, length: u64) {
 
 /// Entered by our loader, with its block.
 fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
-    let window = |start, length| kmap::map_window(start, length, Window::ReadOnly).expect("room for a window");
-    let address = window(block, size_of::<BootInfo>() as u64) as *const BootInfo;
-    // SAFETY: mapped for good; any bytes are a valid block, and `check` comes before they are believed.
-    let info = unsafe { address.read_unaligned() };
+    let bytes = |start, length| kmap::map_bytes(start, length as u64).expect("room for a window");
+    let info: BootInfo = kmap::read_plain(bytes(block, size_of::<BootInfo>()), 0).expect("a whole block");
     info.check().unwrap_or_else(|error| panic!("boot-info block at {block:#x}: {error}"));
     let count = info.memory_map_count as usize;
     assert!(count <= storage.len(), "memory map of {count} regions; {} are the most", storage.len());
-    let map = window(info.memory_map, (count * size_of::<Region>()) as u64) as *const Region;
+    let map = bytes(info.memory_map, count * size_of::<Region>());
     for (index, region) in storage[..count].iter_mut().enumerate() {
-        // SAFETY: inside the array that was just mapped; any bytes are a valid region.
-        *region = unsafe { map.add(index).read_unaligned() };
+        *region = kmap::read_plain(map, index).expect("inside the map");
     }
     bootinfo::check_memory_map(&storage[..count]).unwrap_or_else(|error| panic!("memory map: {error}"));
     if info.rsdp != 0 && info.fdt == 0 {

@@ -141,6 +141,25 @@ pub fn map_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
     Some(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
 }
 
+/// What may be made of any bytes.
+///
+/// # Safety
+/// Every pattern of bits is a valid value.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: integers and arrays of them only.
+unsafe impl Plain for bootinfo::BootInfo {}
+// SAFETY: integers only.
+unsafe impl Plain for bootinfo::Region {}
+
+/// The value at `index` of an array of them; `None` when it does not lie inside whole.
+pub fn read_plain<T: Plain>(bytes: &[u8], index: usize) -> Option<T> {
+    let start = index.checked_mul(size_of::<T>())?;
+    let found = bytes.get(start..start.checked_add(size_of::<T>())?)?;
+    // SAFETY: as long as a `T`, and any bytes are one.
+    Some(unsafe { found.as_ptr().cast::<T>().read_unaligned() })
+}
+
 /// The bytes of the base image, in the direct map. `None`: there is none.
 #[must_use]
 pub fn base_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
