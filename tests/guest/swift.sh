@@ -19,13 +19,13 @@ else
 fi
 
 # --- tools
-check id-whole "uid=$(id -u)($(id -un)) gid=$(id -g)($(id -gn))" "$(id | cut -d' ' -f1,2)"
-check id-of-guest 'uid=1000(guest) gid=1000(guest) groups=1000(guest)' "$(id guest)"
-check top-has-every-cpu "$(nproc)" "$(top -b -n 1 | grep -c '^cpu[0-9]* .*% idle$')"
-yes top-shows-init sh -c "top -b -n 1 | grep -q ' init\$'"
-check top-twice '2' "$(top -b -n 2 -d 1 | grep -c COMMAND)"
-[ "$(id -u)" -eq 0 ] || no halt-refused halt
-no reboot-argument reboot now
+check id-whole "uid=$(id -u)($(id -un)) gid=$(id -g)($(id -gn))" "$(/usr/bin/id | cut -d' ' -f1,2)"
+check id-of-guest 'uid=1000(guest) gid=1000(guest) groups=1000(guest)' "$(/usr/bin/id guest)"
+check top-has-every-cpu "$(nproc)" "$(/usr/bin/top -b -n 1 | grep -c '^cpu[0-9]* .*% idle$')"
+yes top-shows-init sh -c "/usr/bin/top -b -n 1 | grep -q ' init\$'"
+check top-twice '2' "$(/usr/bin/top -b -n 2 -d 1 | grep -c COMMAND)"
+[ "$(id -u)" -eq 0 ] || no halt-refused /usr/bin/halt
+no reboot-argument /usr/bin/reboot now
 
 # --- layout
 check release 'swift-os' "$(. /etc/os-release; echo "$ID")"

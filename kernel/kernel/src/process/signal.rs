@@ -62,8 +62,8 @@ pub fn send(process: &Arc<Process>, info: &SigInfo) {
     let signal = info.signal;
     let mut signals = process.signals.lock();
     let sent = prepare(process, &mut signals, signal);
-    let blocked_by_all = signals.members.iter().all(|member| member.task.mask().contains(signal));
-    if !is_ignored(&signals, process.pid, signal) || blocked_by_all {
+    let kept_by_all = signals.members.iter().all(|member| member.task.keeps(signal));
+    if !is_ignored(&signals, process.pid, signal) || kept_by_all {
         signals.pending.push(info);
         if signal == Signal::KILL {
             signals.members.iter().for_each(|member| member.task.interrupt());
@@ -83,12 +83,11 @@ pub fn send_to_task(task: &Arc<Task>, info: &SigInfo) {
     let signal = info.signal;
     let mut signals = process.signals.lock();
     let sent = prepare(process, &mut signals, signal);
-    let masked = task.mask().contains(signal);
-    if !is_ignored(&signals, process.pid, signal) || masked {
+    if !is_ignored(&signals, process.pid, signal) || task.keeps(signal) {
         if let Some(member) = signals.member(task.tid) {
             member.pending.push(info);
         }
-        if !masked {
+        if !task.mask().contains(signal) {
             task.interrupt();
         }
     }
@@ -337,12 +336,14 @@ pub fn wait_for(task: &Task, wanted: SigSet, deadline: Option<Duration>) -> Resu
     };
     // Those that are waited for end the sleep as if they were not blocked; nothing of them is delivered meanwhile.
     let old = task.mask();
+    task.waited.store(wanted.0, Ordering::SeqCst);
     task.mask.store(old.without(wanted).0, Ordering::SeqCst);
     let result = match sched::wait_any(&[], take, deadline, true) {
         Err(WaitError::Interrupted) => take().ok_or(WaitError::Interrupted),
         other => other,
     };
     task.mask.store(old.0, Ordering::SeqCst);
+    task.waited.store(0, Ordering::SeqCst);
     result
 }
 

@@ -167,6 +167,8 @@ pub struct Task {
     pub thread: Once<Weak<Thread>>,
     /// Signals that it does not take now. Only the thread itself changes it.
     pub mask: AtomicU64,
+    /// Signals that it waits for with `sigtimedwait`: let in to end the sleep, and yet blocked as to being ignored.
+    pub waited: AtomicU64,
     /// Its own things; only the thread itself touches them.
     pub own: SpinLock<Own>,
     /// Cleared, and its futex woken, when the thread ends.
@@ -201,6 +203,7 @@ impl Task {
             process,
             thread: Once::new(),
             mask: AtomicU64::new(mask.0),
+            waited: AtomicU64::new(0),
             own: SpinLock::new(
                 Rank::THREAD,
                 Own {
@@ -221,6 +224,11 @@ impl Task {
     /// Signals that it does not take now.
     pub fn mask(&self) -> SigSet {
         SigSet(self.mask.load(Ordering::SeqCst))
+    }
+
+    /// Whether a signal is kept for it even where the action is to ignore: it may change, or the thread asks for it.
+    pub fn keeps(&self, signal: Signal) -> bool {
+        self.mask().contains(signal) || SigSet(self.waited.load(Ordering::SeqCst)).contains(signal)
     }
 
     /// Changes the mask; for the thread itself. Those that this lets in are delivered on the way to the program.

@@ -128,7 +128,8 @@ pub fn wait_any<T>(
     if let Some(value) = condition() {
         return Ok(value);
     }
-    let thread = current();
+    // A share of its own: without a queue or an alarm nobody else holds a thread that sleeps.
+    let thread = Arc::clone(&current());
     loop {
         thread.parking.prepare();
         queues.iter().for_each(|queue| queue.add(&thread));
