@@ -87,7 +87,7 @@ def wrong_password_is_refused(person: Person) -> None:
     person.console.event("login.refused", user="root", seconds=60)
     person.console.expect("Login incorrect", seconds=60)
     person.give_name_and_password("nobody-here", "wrong")
-    person.console.event("login.refused", user="?", seconds=60)
+    person.console.event("login.refused", user="-", seconds=60)
 
 
 def shell(person: Person) -> None:
