@@ -201,3 +201,16 @@ def test_the_store_keeps_within_its_size(tmp_path: Path) -> None:
     assert store.trim(32768, set()) == 0
     assert store.trim(16384, {artifacts[0].digest}) == 16384
     assert [store.holds(artifact) for artifact in artifacts] == [True, True, False, False]
+
+
+def test_a_file_of_next_year_neither_stalls_nor_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"text")
+    os.utime(file, (2**33, 2**33))
+    stats = StatCache(tmp_path / "stats")
+    artifact = Store(tmp_path / "store", stats).put(file)
+    place = tmp_path / "store" / "objects" / artifact.digest[:2] / artifact.digest
+    seen: list[Path] = []
+    monkeypatch.setattr("swiftbuild.effects.statcache.sha256_file", seen.append)
+    assert stats.digest(place) == artifact.digest
+    assert seen == []

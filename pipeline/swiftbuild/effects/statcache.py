@@ -1,7 +1,8 @@
 """Digests of files without reading them again: known by size, both times and inode.
 
 An entry whose file changed at or after the time of its record is not trusted: a second change within the clock's
-tick would not show.
+tick would not show. The time of a change is ctime, which only the kernel sets; mtime is whatever someone says, next
+year too.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class StatCache:
         shape: Entry = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         with self._lock:
             entry = self._entries.get(str(path))
-        if entry and entry[:4] == shape and max(stat.st_mtime_ns, stat.st_ctime_ns) + TICK_NS < int(entry[4]):
+        if entry and entry[:4] == shape and stat.st_ctime_ns + TICK_NS < int(entry[4]):
             return str(entry[5])
         recorded = time.time_ns()
         found = sha256_file(path)
@@ -54,8 +55,9 @@ class StatCache:
     def remember(self, path: Path, digest: str) -> None:
         """Notes the digest of a file that was just written, once its times are old enough to be trusted."""
         stat = path.stat()
-        while (now := time.time_ns()) <= max(stat.st_mtime_ns, stat.st_ctime_ns) + TICK_NS:
-            time.sleep(TICK_NS / 1e9)
+        if time.time_ns() <= stat.st_ctime_ns + TICK_NS:
+            time.sleep(2 * TICK_NS / 1e9)
+        now = time.time_ns()  # still not past it when the clock was set back: then the entry is not believed
         self._enter(path, [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino], now, digest)
 
     def _enter(self, path: Path, shape: Entry, recorded: int, digest: str) -> None:

@@ -144,7 +144,7 @@ class Engine:
 
     def _edited_since(self, name: str, moment: int) -> bool:
         path = self._root / name
-        return path.exists() and path.stat().st_mtime_ns >= moment
+        return path.exists() and path.stat().st_ctime_ns >= moment
 
     def _why(self, action: Action, known: Mapping[str, str]) -> str:
         if self._force:
