@@ -164,10 +164,16 @@ app()
 """
 
 
+def stall(tree: Path) -> subprocess.Popen[bytes]:
+    """A build that sleeps. SIGINT is as at a terminal, also where the test run's own is ignored (a background job of sh)."""
+    return subprocess.Popen([sys.executable, "-c", STALL, "-C", str(tree), str(tree / "pid")], start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_an_interrupt_ends_the_children(tree: Path, number: signal.Signals, status: int) -> None:
     pid_file = tree / "pid"
-    child = subprocess.Popen([sys.executable, "-c", STALL, "-C", str(tree), str(pid_file)], start_new_session=True)
+    child = stall(tree)
     wait_for(pid_file, "\n")
     grandchild = int(pid_file.read_text())
     os.kill(child.pid, number)
@@ -189,7 +195,7 @@ def running(pid: int) -> bool:
 
 
 def test_a_second_build_waits_and_names_the_first(tree: Path) -> None:
-    first = subprocess.Popen([sys.executable, "-c", STALL, "-C", str(tree), str(tree / "pid")])
+    first = stall(tree)
     wait_for(tree / "pid", "\n")
     log = tree / "second.log"
     with log.open("w") as out:
