@@ -165,9 +165,9 @@ app()
 
 
 def stall(tree: Path) -> subprocess.Popen[bytes]:
-    """A build that sleeps. SIGINT is as at a terminal, also where the test run's own is ignored (a background job of sh)."""
-    return subprocess.Popen([sys.executable, "-c", STALL, "-C", str(tree), str(tree / "pid")], start_new_session=True,
-                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    """A build that sleeps. A background job of sh has SIGINT ignored; here it is as at a terminal."""
+    words = ["/usr/bin/env", "--default-signal=INT", sys.executable, "-c", STALL, "-C", str(tree), str(tree / "pid")]
+    return subprocess.Popen(words, start_new_session=True)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
