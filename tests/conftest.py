@@ -35,6 +35,14 @@ def _count_boots(record_property: pytest.FixtureRequest) -> Iterator[None]:
         record_property("boots", qemu.started - before)  # type: ignore[operator]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tests of one group share what they build or boot: a run that would tear groups apart is refused."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+                raise pytest.UsageError(f"{item.nodeid}: pytest-xdist did not take its group; see pyproject.toml")
+
+
 def gates_of(report: pytest.TestReport, known: set[str]) -> list[str]:
     """The gates that a test counts for."""
     return sorted(known & set(report.keywords)) or [OTHER]
