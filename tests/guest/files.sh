@@ -106,8 +106,10 @@ chmod 1777 dmode
 check ls-sticky 'drwxrwxrwt' "$(ls -ld dmode | cut -c1-10)"
 touch -d '2020-02-03 04:05:06' mode
 check times-set '2020-02-03 04:05:06' "$(stat -c %y mode | cut -c1-19)"
+touch -d '2021-01-01 00:00:00' between
+check older 'older' "$(test mode -nt between || echo older)"
 echo x >>mode
-yes write-changes-time test mode -nt target
+yes write-changes-time test mode -nt between
 check newer 'newer' "$(touch -d '2001-01-01' old; touch newer; find . -maxdepth 1 -name newer -newer old | sed 's,\./,,')"
 printf '#!/bin/sh\necho "ran $1"\n' >prog
 chmod +x prog
