@@ -16,7 +16,7 @@ from swiftbuild.wire.event import MARK, Cleaner, parse
 
 T = TypeVar("T")
 
-FAILURE_EVENTS = ("kernel.panic", "boot.failed")
+FAILURE_EVENTS = ("kernel.panic", "base.failed", "init.failed", "boot.failed")
 LOADER_ENDS = ("boot", "handoff", "loader")
 """What the loader cannot go on from; any other `loader.error` leaves it another slot."""
 FAILURE_TEXT = (

@@ -109,6 +109,7 @@ class Machine:
                 self.process.wait()
         if self._monitor:
             self._monitor.close()
+            self._monitor = None
         self._control.close()
         self._complaints.close()
         self.console.close()
