@@ -22,6 +22,8 @@ from tests.fakes import ROOT, make_keys
 pytestmark = [pytest.mark.slow, pytest.mark.image_test, pytest.mark.xdist_group("rebuild")]
 PROFILE = "qemu"
 NOBODY = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+BOUND = ["/usr/bin/setpriv", "--pdeathsig", "TERM"]
+"""The build ends with the test that started it."""
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 # what children see comes from BASE_ENVIRONMENT alone, so another clock must stand there
 CLOCK = "from swiftbuild.effects import process\nprocess.BASE_ENVIRONMENT.update({environment!r})\n"
@@ -35,8 +37,10 @@ with workshop(Session(pathlib.Path.cwd(), environment={{"SWIFTBUILD_KEYS": sys.a
     actions = {{"kernel": shop.plan("qemu", Access({{}}, ()))["kernel"]}}
     print(*(a.digest for a in shop.run(actions, force=True).artifacts.values()))
 """
-PLANTED_PATH = '\n#[used]\nstatic PLANTED: &str = env!("CARGO_MANIFEST_DIR");\n'
-PLANTED_TIME = '\n#[used]\nstatic PLANTED: &str = env!("PLANTED_TIME");\n'
+PLACE = 'option_env!("SWIFT_BUILD").unwrap_or("unknown")'
+"""What the first event says of the build; a path or a time in its place is sure to stay in the program."""
+PLANTED_PATH = 'env!("CARGO_MANIFEST_DIR")'
+PLANTED_TIME = 'env!("PLANTED_TIME")'
 STAMP = """\
 fn main() {
     println!("cargo:rerun-if-changed=never");
@@ -50,7 +54,7 @@ class Clone:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.keys = root.parent / "keys"
-        self.user = NOBODY if os.getuid() == 0 and can_read(sys.executable) and can_read(ROOT / "VERSION") else []
+        self.user = BOUND + NOBODY[1:] if os.getuid() == 0 and can_read(sys.executable) and can_read(ROOT / "VERSION") else BOUND
 
     def python(self, script: str, *words: str, keys: Path | None = None) -> str:
         """Runs a script with the clone's own code."""
@@ -157,9 +161,10 @@ def test_another_key_folder_changes_the_keys_only(clone: Clone, rebuilt: dict[st
 
 
 def test_a_planted_path_is_found(clone: Clone, rebuilt: dict[str, dict[str, str]]) -> None:
-    source = clone.root / "kernel/kernel/src/main.rs"
+    source = clone.root / "kernel/kernel/src/boot.rs"
     text = source.read_text()
-    source.write_text(text + PLANTED_PATH)
+    assert PLACE in text
+    source.write_text(text.replace(PLACE, PLANTED_PATH))
     one = clone.kernel()
     moved = clone.root.with_name("moved-elsewhere")
     clone.root.rename(moved)
@@ -169,14 +174,14 @@ def test_a_planted_path_is_found(clone: Clone, rebuilt: dict[str, dict[str, str]
     finally:
         moved.rename(home)
         clone.root = home
-        source.write_text(text)
+    source.write_text(text)
     assert clone.kernel() == rebuilt["kernel.elf"]["sha256"]
 
 
 def test_a_planted_time_is_found(clone: Clone, rebuilt: dict[str, dict[str, str]]) -> None:
-    source, script = clone.root / "kernel/kernel/src/main.rs", clone.root / "kernel/kernel/build.rs"
+    source, script = clone.root / "kernel/kernel/src/boot.rs", clone.root / "kernel/kernel/build.rs"
     texts = source.read_text(), script.read_text()
-    source.write_text(texts[0] + PLANTED_TIME)
+    source.write_text(texts[0].replace(PLACE, PLANTED_TIME))
     script.write_text(texts[1].replace("fn main() {\n", STAMP, 1))
     assert clone.kernel() != clone.kernel()
     source.write_text(texts[0])
