@@ -54,7 +54,8 @@ class Clone:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.keys = root.parent / "keys"
-        self.user = BOUND + NOBODY[1:] if os.getuid() == 0 and can_read(sys.executable) and can_read(ROOT / "VERSION") else BOUND
+        other = os.getuid() == 0 and can_read(sys.executable) and can_read(ROOT / "VERSION")
+        self.user = [*BOUND, *NOBODY[1:]] if other else BOUND
 
     def python(self, script: str, *words: str, keys: Path | None = None) -> str:
         """Runs a script with the clone's own code."""
