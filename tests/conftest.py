@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import pytest
@@ -26,21 +26,14 @@ class Row:
     seconds: float = 0.0
 
 
-@pytest.fixture(autouse=True)
-def _count_boots(record_property: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """How many machines a test started."""
     before = qemu.started
-    yield
-    if qemu.started > before:
-        record_property("boots", qemu.started - before)  # type: ignore[operator]
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tests of one group share what they build or boot: a run that would tear groups apart is refused."""
-    if getattr(session.config.option, "loadgroup", False):
-        for item in session.items:
-            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
-                raise pytest.UsageError(f"{item.nodeid}: pytest-xdist did not take its group; see pyproject.toml")
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append(("boots", qemu.started - before))
 
 
 def gates_of(report: pytest.TestReport, known: set[str]) -> list[str]:
