@@ -11,6 +11,7 @@ import pytest
 from swiftbuild.core.plan import Record
 from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
+from swiftbuild.stages.cargo import CargoPlace, claim
 
 from tests.fakes import Mill, mill, write_lock
 
@@ -214,3 +215,13 @@ def test_a_file_of_next_year_neither_stalls_nor_is_forgotten(tmp_path: Path, mon
     monkeypatch.setattr("swiftbuild.effects.statcache.sha256_file", seen.append)
     assert stats.digest(place) == artifact.digest
     assert seen == []
+
+
+def test_a_moved_repository_compiles_afresh(tmp_path: Path) -> None:
+    here, there = (CargoPlace(tmp_path / name, tmp_path / "target", tmp_path, {}) for name in ("here", "there"))
+    claim(here)
+    (tmp_path / "target" / "made").touch()
+    claim(here)
+    assert (tmp_path / "target" / "made").exists()
+    claim(there)
+    assert not (tmp_path / "target" / "made").exists()

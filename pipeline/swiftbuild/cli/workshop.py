@@ -27,7 +27,7 @@ from swiftbuild.errors import InputError, UsageError
 from swiftbuild.limits import GIB, STORE_BYTES_DEFAULT
 from swiftbuild.model.profile import Profile
 from swiftbuild.model.recipe import Recipe, TreeSource
-from swiftbuild.stages.cargo import CargoPlace
+from swiftbuild.stages.cargo import CargoPlace, claim
 
 NETWORK_VARIABLES = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -79,8 +79,7 @@ class Workshop:
             root_keys=self.root_keys(),
             access=access,
         )
-        place = CargoPlace(root, root / "build" / "target", root / "build" / "cargo", self.network)
-        return Planner(settings, Doors(self.processes, self.apt, place), self.stats)
+        return Planner(settings, Doors(self.processes, self.apt, self._place()), self.stats)
 
     def root_keys(self) -> tuple[str, ...]:
         """From the folder that SWIFTBUILD_KEYS names, else from keys/dev, made on first use."""
@@ -94,6 +93,7 @@ class Workshop:
 
     def run(self, actions: Mapping[str, Action], *, force: bool, locked: bool = False) -> Outcome:
         """Brings the actions up to date, then keeps the store within its size."""
+        claim(self._place())
         outcome = self._engine(force=force).run(actions)
         for ref, artifact in outcome.artifacts.items():
             if ref.output == "package.json":
@@ -105,6 +105,10 @@ class Workshop:
         """The file of one output."""
         artifact = outcome.artifacts[Ref(action, output)]
         return self.store.path(artifact.digest), artifact
+
+    def _place(self) -> CargoPlace:
+        root = self.session.root
+        return CargoPlace(root, root / "build" / "target", root / "build" / "cargo", self.network)
 
     def _engine(self, *, force: bool) -> Engine:
         return Engine(self.session.root, self.store, self.stats, self.report, force=force,

@@ -54,6 +54,15 @@ class CargoPlace:
     network: Mapping[str, str]
 
 
+def claim(place: CargoPlace) -> None:
+    """Empties the target folder of a repository that was moved: what build scripts told there names the old place."""
+    note = place.targets / "repository"
+    if note.exists() and note.read_text() != str(place.root):
+        shutil.rmtree(place.targets)
+    place.targets.mkdir(parents=True, exist_ok=True)
+    note.write_text(str(place.root))
+
+
 def cargo_build(build: CargoBuild, place: CargoPlace, runner: Runner, out: Path) -> list[str]:
     """Builds, puts the binaries into `out` and returns the source files that cargo's dep-info names."""
     folder = place.targets  # one for all targets: what runs on the host (proc macros) is then compiled once
