@@ -50,8 +50,10 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
 /// What a panic wants to know while everything still works: names of functions, and what the command line says.
 fn prepare_panic() {
     let info = info();
-    if info.symbols_length > 0 {
-        kmap::map_bytes(info.symbols_start, info.symbols_length).map_or((), panic::set_symbols);
+    if info.symbols_length > 0
+        && let Some(symbols) = kmap::map_bytes(info.symbols_start, info.symbols_length)
+    {
+        panic::set_symbols(symbols);
     }
     panic::set_policy(command_line());
 }

@@ -10,7 +10,7 @@ use platform::{ArrayVec, Conduit, GicVersion, PciSpace, Platform, Source, Trigge
 
 use crate::event;
 use crate::events::Hex;
-use crate::mm::kmap::{self, Window};
+use crate::mm::kmap;
 use crate::sync::Prepared;
 
 static PLATFORM: Prepared<Platform> = Prepared::new(Platform::new());

@@ -95,11 +95,3 @@ pub fn fill(out: &mut [u8]) {
     }
     GENERATORS[index].lock_irq().generator.fill(out);
 }
-
-/// A random number.
-#[must_use]
-pub fn word() -> u64 {
-    let mut bytes = [0; 8];
-    fill(&mut bytes);
-    u64::from_le_bytes(bytes)
-}

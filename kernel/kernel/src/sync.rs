@@ -33,8 +33,6 @@ pub type SpinLock<T> = ::sync::SpinLock<T, ThisCpu>;
 pub type SpinGuard<'a, T> = ::sync::SpinGuard<'a, T, ThisCpu>;
 /// A lock that is waited for asleep.
 pub type Mutex<T> = ::sync::Mutex<T, WaitQueue>;
-/// The right to use what a [`Mutex`] guards.
-pub type MutexGuard<'a, T> = ::sync::MutexGuard<'a, T, WaitQueue>;
 
 /// A free [`Mutex`].
 pub const fn mutex<T>(value: T) -> Mutex<T> {

@@ -235,7 +235,7 @@ extern "C" fn early_tables(physical_base: u64) -> Roots {
         let mut page = physical_base;
         while page < after_kernel {
             let offset = page - physical_base;
-            if offset % Level(2).size() == 0 {
+            if offset.is_multiple_of(Level(2).size()) {
                 pages = clear(next_table);
                 lower.add(Level(2).index(offset)).write_volatile(Descriptor::table(next_table).0);
                 next_table += PAGE_SIZE;

@@ -15,7 +15,7 @@ pub fn kernel_root() -> u64 {
 }
 
 fn entry_at(table: u64, index: usize) -> *mut u64 {
-    debug_assert!(index < TABLE_ENTRIES && table % PAGE_SIZE == 0);
+    debug_assert!(index < TABLE_ENTRIES && table.is_multiple_of(PAGE_SIZE));
     (kmap::to_virtual(table) + index as u64 * 8) as *mut u64
 }
 

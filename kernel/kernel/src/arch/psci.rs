@@ -4,7 +4,6 @@ use core::arch::asm;
 
 use platform::Conduit;
 
-const VERSION: u32 = 0x8400_0000;
 const CPU_ON: u32 = 0xc400_0003;
 const SYSTEM_OFF: u32 = 0x8400_0008;
 const SYSTEM_RESET: u32 = 0x8400_0009;
@@ -35,13 +34,6 @@ fn call(function: u32, arguments: [u64; 3]) -> i64 {
     }
     // Results are 32-bit; SMC64 functions sign-extend theirs, SMC32 ones need not.
     i64::from(result as i32)
-}
-
-/// (major, minor) of the firmware's PSCI.
-#[must_use]
-pub fn version() -> Option<(u16, u16)> {
-    let version = u32::try_from(call(VERSION, [0; 3])).ok()?;
-    Some(((version >> 16) as u16, version as u16))
 }
 
 /// Starts the CPU with these affinity fields at the physical address `entry_physical`, MMU off, with `argument` in x0.

@@ -10,6 +10,7 @@ use crate::sync::Once;
 
 /// The GIC of this machine.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, in a static")]
 enum AnyGic {
     V2(Gic2),
     V3(Gic3),

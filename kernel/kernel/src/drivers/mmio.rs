@@ -24,12 +24,6 @@ impl Mmio {
         is_inside.then_some(Self { base: self.base + offset, length })
     }
 
-    /// Bytes of the window.
-    #[must_use]
-    pub const fn length(self) -> usize {
-        self.length
-    }
-
     /// Where a register of type `T` at `offset` is. An offset outside is our own bug: drivers check what a device says.
     fn at<T>(self, offset: usize) -> *mut T {
         let address = self.base + offset;

@@ -82,8 +82,6 @@ pub enum Window {
     Device,
     /// RAM that is only read: firmware tables.
     ReadOnly,
-    /// RAM shared with a device that is not coherent, or a framebuffer.
-    Uncached,
 }
 
 /// Maps `length` bytes from `physical`, for good, and gives the address of the first byte. `None`: no room or no memory.
@@ -91,7 +89,6 @@ pub fn map_window(physical: u64, length: u64, window: Window) -> Option<u64> {
     let (memory, access) = match window {
         Window::Device => (Memory::Device, Access::KernelWrite),
         Window::ReadOnly => (Memory::Normal, Access::KernelRead),
-        Window::Uncached => (Memory::Uncached, Access::KernelWrite),
     };
     let attributes = Attributes { memory, access, counted: false };
     let first = physical & !(PAGE_SIZE - 1);
@@ -121,7 +118,7 @@ pub fn map_direct(start: u64, end: u64, writable: bool) -> bool {
     let attributes = Attributes { memory: Memory::Normal, access, counted: false };
     let mut at = start;
     while at < end {
-        let fits = |level: &Level| at % level.size() == 0 && end - at >= level.size();
+        let fits = |level: &Level| at.is_multiple_of(level.size()) && end - at >= level.size();
         let level = [Level(1), Level(2)].into_iter().find(fits).unwrap_or(Level::PAGE);
         let Ok(slot) = walk::slot(&mut KernelTables, mmu::kernel_root(), DIRECT_BASE + at, level) else {
             return false;

@@ -61,21 +61,6 @@ pub fn write<T: IntoBytes + Immutable>(address: u64, value: &T) -> Result<(), Er
     copy_out(address, value.as_bytes())
 }
 
-/// Writes zeros.
-///
-/// # Errors
-/// `EFAULT`.
-pub fn clear(address: u64, length: u64) -> Result<(), Errno> {
-    const ZEROS: [u8; 256] = [0; 256];
-    let mut done = 0;
-    while done < length {
-        let step = (length - done).min(ZEROS.len() as u64);
-        copy_out(address + done, &ZEROS[..step as usize])?;
-        done += step;
-    }
-    Ok(())
-}
-
 /// Reads a string up to its zero, which is not in the result.
 ///
 /// # Errors

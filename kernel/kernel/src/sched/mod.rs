@@ -14,7 +14,7 @@ mod thread;
 pub mod timer;
 mod wait;
 
-pub use crate::arch::thread::{Current, current};
+pub use crate::arch::thread::current;
 pub use queue::{after_switch, become_idle, checkpoint, message_received, reschedule, start, start_cpu, yield_now};
 pub use thread::{Thread, create_user, exit_current, spawn_kernel};
 pub use wait::{WaitError, WaitQueue, sleep_until, wait_any};

@@ -23,6 +23,7 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 pub struct Thread {
     /// Never used twice.
     pub id: u32,
+    #[expect(dead_code, reason = "for a debugger")]
     name: String,
     pub(crate) machine: Machine,
     pub(super) parking: Parking,
@@ -65,12 +66,6 @@ impl Thread {
         thread.is_idle = true;
         thread.cpu = AtomicUsize::new(cpu);
         thread
-    }
-
-    /// What it was called when it began.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// What [`create_user`] was given.
