@@ -14,6 +14,8 @@
 //! - `tmpfs`, `base`   the file systems
 //! - `ring`     the bytes in a pipe
 //! - `locks`    advisory locks
+//! - `device`   what file systems lie on: [`Device`]
+//! - `testing`  a device in memory, for tests
 //!
 //! Locks. A directory's sleeping lock is held while it is changed; two are taken ancestor first, under the volume's rename lock.
 //! Spinlocks are leaves and are not held while user memory is touched.
@@ -30,6 +32,7 @@ pub mod attributes;
 pub mod base;
 pub mod create;
 pub mod dentry;
+pub mod device;
 pub mod file;
 pub mod inode;
 pub mod io;
@@ -39,6 +42,8 @@ pub mod open;
 pub mod remove;
 pub mod rename;
 pub mod ring;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tmpfs;
 pub mod walk;
 pub mod world;
@@ -48,6 +53,7 @@ mod tests;
 
 pub use access::{Credentials, Permission};
 pub use dentry::Dentry;
+pub use device::Device;
 pub use file::{File, OpenFile, Watch};
 pub use inode::{Change, Entries, Inode, Kind, Link, Metadata, New};
 pub use io::{Sink, Slice, SliceMut, Source};
