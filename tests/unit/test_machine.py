@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+from dataclasses import replace
 from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from swiftbuild.effects.project import load_profile
 from swiftbuild.errors import BootError, UsageError
 from swiftbuild.machine import media, slots
 from swiftbuild.machine import spec as specs
-from swiftbuild.machine.spec import Media, Spec, Way, arguments
+from swiftbuild.machine.spec import Media, Spec, Way, arguments, failing, recorder
 from swiftbuild.wire import release
 
 from tests.images import HEAD, build, parts
@@ -48,6 +50,21 @@ def test_the_three_ways_in(way: Way, parts: list[str], absent: list[str]) -> Non
     line = " ".join(arguments(spec("qemu", way=way.value, cpus=4), FILES, console="stdio"))
     assert all(part in line for part in [*parts, "-smp 4", "-cpu cortex-a72", "-m 1024M"]), line
     assert not any(part in line for part in absent), line
+
+
+def test_filters_lie_between_the_file_and_the_device() -> None:
+    filtered = replace(FILES, filters=(failing({"event": "write_aio", "errno": 5}), recorder(Path("log"))))
+    words = arguments(spec("hetzner"), filtered, console="stdio")
+    nodes = [json.loads(words[at + 1]) for at, word in enumerate(words) if word == "-blockdev"]
+    assert [node["node-name"] for node in nodes] == ["disk-0", "disk-1", "disk"]
+    assert nodes[1]["image"] == "disk-0" and nodes[1]["inject-error"] == [{"event": "write_aio", "errno": 5}]
+    assert nodes[2]["file"] == "disk-1" and nodes[2]["log"]["filename"] == "log"
+
+
+def test_without_filters_a_flush_reaches_the_file() -> None:
+    words = arguments(spec("hetzner"), FILES, console="stdio")
+    [node] = [json.loads(words[at + 1]) for at, word in enumerate(words) if word == "-blockdev"]
+    assert node["node-name"] == "disk" and node["cache"] == {"no-flush": False}
 
 
 @pytest.mark.parametrize(("profile", "way", "cpus"), [("vax", None, 1), ("qemu", "grub", 1), ("qemu", None, 9),

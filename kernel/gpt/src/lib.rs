@@ -4,9 +4,14 @@
 //!
 //! [`read`] checks in this order, for each of the two: signature, revision, header size and CRC, place, the usable range,
 //! the shape of the entry array and its CRC, and every entry's range and overlaps. Duplicate GUIDs and the protective MBR
-//! are left to the image checker: they decide nothing here.
+//! are left to the image checker: they decide nothing here. [`grow`] makes a table fit a disk that became larger.
+
+extern crate alloc;
 
 mod error;
+pub mod grow;
+#[cfg(test)]
+mod grow_tests;
 #[cfg(test)]
 mod tests;
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::path::Path;
 
 /// A disk of which only the first 34 and the last 33 sectors hold anything.
-struct Sparse {
-    sectors: u64,
+pub struct Sparse {
+    pub sectors: u64,
     ends: Vec<u8>,
     unreadable: Option<u64>,
 }
@@ -43,7 +43,7 @@ fn vectors() -> (Value, Vec<u8>) {
     (serde_json::from_str(&index).unwrap(), std::fs::read(folder.join("base.bin")).unwrap())
 }
 
-fn good_disk() -> Sparse {
+pub fn good_disk() -> Sparse {
     let (index, ends) = vectors();
     Sparse { sectors: index["sectors"].as_u64().unwrap(), ends, unreadable: None }
 }

@@ -6,6 +6,7 @@ import mmap
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from swiftbuild.errors import CommandError, InputError
@@ -32,7 +33,8 @@ def prepare(machine: Spec, image: Path, folder: Path, *, slot: str = "base_a", c
     if machine.way is Way.DIRECT:
         with mapped(image) as disk:
             base = bytes(_slot_image(disk, slot))
-        return direct(base, folder, what=f"{image.name}, {slot}", command_line=command_line)
+        media = direct(base, folder, what=f"{image.name}, {slot}", command_line=command_line)
+        return replace(media, disk=overlay(image, folder / "disk.qcow2"))
     return Media(
         disk=overlay(image, folder / "disk.qcow2"), variables=overlay(FIRMWARE_VARIABLES, folder / "variables.qcow2")
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -73,6 +75,20 @@ class Media:
     initrd: Path | None = None
     command_line: str = ""
     firmware: Path = field(default=FIRMWARE_CODE)
+    filters: tuple[Mapping[str, object], ...] = ()
+    """QEMU block filters between the disk's file and its device, innermost first: `recorder`, `failing`."""
+
+
+def recorder(log: Path) -> Mapping[str, object]:
+    """A filter that writes every write and flush of the guest to `log`, in the format of Linux's dm-log-writes."""
+    return {
+        "driver": "blklogwrites", "log": {"driver": "file", "filename": str(log)}, "log-sector-size": 512,
+    }  # fmt: skip
+
+
+def failing(*errors: Mapping[str, object]) -> Mapping[str, object]:
+    """A filter that answers with errors: each as QEMU's blkdebug takes them (`event`, `errno`, `sector`, `once`, `state`)."""
+    return {"driver": "blkdebug", "inject-error": [dict(error) for error in errors]}
 
 
 WAYS = tuple(way.value for way in Way)
@@ -112,13 +128,26 @@ def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
     return out + _devices(machine, media) + list(machine.extra)
 
 
+def _disk_nodes(file: Path, filters: tuple[Mapping[str, object], ...]) -> list[str]:
+    """The node `disk`. A file that dies with its machine need not reach the host's disk, so flushes end in the topmost filter."""
+    nodes: list[dict[str, object]] = [{
+        "driver": "qcow2", "file": {"driver": "file", "filename": str(file)}, "cache": {"no-flush": bool(filters)},
+        "discard": "unmap",
+    }]  # fmt: skip
+    nodes += [{**kind, ("image" if kind["driver"] == "blkdebug" else "file"): f"disk-{index}"}
+              for index, kind in enumerate(filters)]
+    names = [f"disk-{index}" for index in range(len(filters))] + ["disk"]
+    return [word for name, node in zip(names, nodes, strict=True)
+            for word in ("-blockdev", json.dumps({"node-name": name, **node}))]
+
+
 def _devices(machine: Spec, media: Media) -> list[str]:
     """On virtio-mmio where a device tree describes that, else on PCI."""
     scsi = machine.disk == "virtio-scsi"
     bus = "pci" if scsi or machine.way is Way.UEFI_ACPI else "device"
     out = ["-device", "virtio-scsi-pci,id=scsi"] if scsi else []
     if media.disk is not None:
-        out += ["-drive", f"if=none,id=disk,format=qcow2,file={media.disk}"]
+        out += _disk_nodes(media.disk, media.filters)
         drive = "scsi-hd,bus=scsi.0" if scsi else f"virtio-blk-{bus}"
         out += ["-device", f"{drive},drive=disk,bootindex=0"]
     if machine.network:
