@@ -26,7 +26,8 @@ def disk_size(text: str) -> int:
 def keep(machine: Spec, image: Path, folder: Path, *, size: int | None, fresh: bool) -> Media:
     """The machine's media in its folder, made on the first run or when `fresh`. A newer image does not change it."""
     if machine.way is Way.DIRECT:
-        raise UsageError("a direct boot takes its kernel from the image, not from a kept disk", hint="use --way uefi-fdt or uefi-acpi with --persist")
+        raise UsageError("a direct boot takes its kernel from the image, not from a kept disk",
+                         hint="use --way uefi-fdt or uefi-acpi with --persist")
     if fresh and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

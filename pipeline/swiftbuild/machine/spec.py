@@ -83,11 +83,12 @@ def recorder(log: Path) -> Mapping[str, object]:
     """A filter that writes every write and flush of the guest to `log`, in the format of Linux's dm-log-writes."""
     return {
         "driver": "blklogwrites", "log": {"driver": "file", "filename": str(log)}, "log-sector-size": 512,
+        "log-super-update-interval": 1,
     }  # fmt: skip
 
 
 def failing(*errors: Mapping[str, object]) -> Mapping[str, object]:
-    """A filter that answers with errors: each as QEMU's blkdebug takes them (`event`, `errno`, `sector`, `once`, `state`)."""
+    """A filter that answers with errors, each as QEMU's blkdebug takes it (`event`, `errno`, `sector`, `once`)."""
     return {"driver": "blkdebug", "inject-error": [dict(error) for error in errors]}
 
 
@@ -129,7 +130,7 @@ def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
 
 
 def _disk_nodes(file: Path, filters: tuple[Mapping[str, object], ...]) -> list[str]:
-    """The node `disk`. A file that dies with its machine need not reach the host's disk, so flushes end in the topmost filter."""
+    """The node `disk`. Under a filter the file need not reach the host's disk: it is the filter that is looked at."""
     nodes: list[dict[str, object]] = [{
         "driver": "qcow2", "file": {"driver": "file", "filename": str(file)}, "cache": {"no-flush": bool(filters)},
         "discard": "unmap",
