@@ -1,7 +1,8 @@
 """What a disk was asked to write, in order: the log of QEMU's blklogwrites, which is that of Linux's dm-log-writes.
 
 One log sector of superblock, then for each request a log sector of header and, for a write, its data in whole log
-sectors (Documentation/admin-guide/device-mapper/log-writes.rst). When QEMU is killed, what the superblock counts is whole.
+sectors (Documentation/admin-guide/device-mapper/log-writes.rst). When QEMU is killed, what the superblock counts
+is whole.
 """
 
 from __future__ import annotations
