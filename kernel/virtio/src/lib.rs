@@ -3,7 +3,8 @@
 //! - [`queue`]: the driver's side of a split virtqueue;
 //! - [`pci`]: vendor capabilities and the common configuration of a virtio-pci device;
 //! - [`mmio`]: virtio-mmio, version 2 and the legacy version 1 that QEMU still has by default;
-//! - [`Transport`] and [`negotiate`]: what a driver needs of either.
+//! - [`Transport`] and [`negotiate`]: what a driver needs of either;
+//! - [`blk`], [`scsi`]: what goes through the queues of a disk, and of a SCSI host; [`outcome`]: how a request ended.
 //!
 //! Memory and registers are reached through [`Registers`] and [`queue::QueueMemory`], so everything here runs against a
 //! model on the host. The device is not trusted: whatever it writes, indices and lengths are checked against what the
@@ -15,9 +16,12 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod blk;
 pub mod mmio;
+pub mod outcome;
 pub mod pci;
 pub mod queue;
+pub mod scsi;
 
 /// Device types (5).
 pub mod device_type {
@@ -51,11 +55,27 @@ pub mod status {
 
 /// Feature bits that concern every device (6).
 pub mod feature {
+    /// Both sides say at which index they next want to be told, instead of whether (2.7.7, 2.7.10).
+    pub const EVENT_INDEX: u64 = 1 << 29;
     /// The device follows version 1 or newer of the specification.
     pub const VERSION_1: u64 = 1 << 32;
     /// The device's addresses go through an IOMMU.
     pub const ACCESS_PLATFORM: u64 = 1 << 33;
 }
+
+/// Bits of the interrupt status (4.1.4.5, 4.2.2).
+pub mod interrupt {
+    /// A queue has used buffers.
+    pub const QUEUE: u8 = 1;
+    /// The configuration has changed, or the device needs a reset.
+    pub const CONFIGURATION: u8 = 2;
+}
+
+/// The MSI-X vector that is none (4.1.5.1.2).
+pub const NO_VECTOR: u16 = 0xffff;
+
+/// How often the device-specific configuration is read anew because it changed meanwhile (2.5).
+const GENERATIONS_MAX: usize = 16;
 
 /// How often a status register is read while a reset completes. QEMU answers the first read.
 const RESET_READS_MAX: u32 = 1_000_000;
@@ -88,6 +108,10 @@ pub enum Error {
     NoQueue,
     /// The queue is already in use, or its memory does not fit the transport (legacy: 32-bit page numbers).
     QueueRefused,
+    /// The device has no room for the MSI-X vector.
+    VectorRefused,
+    /// The device's configuration makes no sense, or asks for more than the driver has.
+    Configuration(&'static str),
 }
 
 impl core::fmt::Display for Error {
@@ -100,6 +124,8 @@ impl core::fmt::Display for Error {
             Self::FeaturesRefused => f.write_str("device refused the features"),
             Self::NoQueue => f.write_str("no such queue"),
             Self::QueueRefused => f.write_str("queue refused"),
+            Self::VectorRefused => f.write_str("MSI-X vector refused"),
+            Self::Configuration(what) => write!(f, "configuration: {what}"),
         }
     }
 }
@@ -147,8 +173,65 @@ pub trait Transport {
     fn set_queue(&self, queue: u16, size: u16, addresses: &QueueAddresses) -> Result<Doorbell, Error>;
     /// Tell the device that the doorbell's queue has new buffers.
     fn notify(&self, doorbell: Doorbell);
-    /// Read the interrupt status and acknowledge it: bit 0 a queue, bit 1 the configuration.
+    /// Read the interrupt status and acknowledge it: bits of [`interrupt`]. Not for a device whose interrupts are messages.
     fn acknowledge_interrupt(&self) -> u8;
+
+    /// Read 8 bits of the device-specific configuration; 0 where it has no such place.
+    fn config8(&self, offset: usize) -> u8;
+    /// Read 16 bits of it.
+    fn config16(&self, offset: usize) -> u16;
+    /// Read 32 bits of it.
+    fn config32(&self, offset: usize) -> u32;
+    /// Changes whenever the device-specific configuration does; see [`config`].
+    fn config_generation(&self) -> u32;
+
+    /// Have changes of the configuration told by this MSI-X vector.
+    ///
+    /// # Errors
+    /// There is no such vector, or no MSI-X.
+    fn set_config_vector(&self, _vector: u16) -> Result<(), Error> {
+        Err(Error::VectorRefused)
+    }
+    /// Have the used buffers of `queue` told by this MSI-X vector. Called before the queue is enabled.
+    ///
+    /// # Errors
+    /// There is no such vector, or no MSI-X.
+    fn set_queue_vector(&self, _queue: u16, _vector: u16) -> Result<(), Error> {
+        Err(Error::VectorRefused)
+    }
+}
+
+/// Several fields of the device-specific configuration as they are at one time (2.5).
+///
+/// # Errors
+/// The configuration changes each time it is read.
+pub fn config<T: Transport + ?Sized, V>(transport: &T, read: impl Fn(&T) -> V) -> Result<V, Error> {
+    let mut before = transport.config_generation();
+    for _ in 0..GENERATIONS_MAX {
+        let value = read(transport);
+        let after = transport.config_generation();
+        if before == after {
+            return Ok(value);
+        }
+        before = after;
+    }
+    Err(Error::Configuration("it never stands still"))
+}
+
+/// 64 bits of the device-specific configuration, to be read inside [`config`].
+pub fn config64<T: Transport + ?Sized>(transport: &T, offset: usize) -> u64 {
+    u64::from(transport.config32(offset)) | u64::from(transport.config32(offset + 4)) << 32
+}
+
+/// Reset the device and wait until it is (2.4): it then uses none of the memory that it was lent. Its status is read at most `reads_max`
+/// times.
+///
+/// # Errors
+/// It is not reset by then, and may still use the memory.
+pub fn reset<T: Transport + ?Sized>(transport: &T, reads_max: u32) -> Result<(), Error> {
+    transport.set_status(0);
+    let is_reset = (0..reads_max).any(|_| transport.status() == 0);
+    if is_reset { Ok(()) } else { Err(Error::ResetTimeout) }
 }
 
 /// 3.1.1 up to FEATURES_OK: reset, acknowledge, agree on `wanted` as far as offered. The driver then sets up its queues
@@ -157,14 +240,7 @@ pub trait Transport {
 /// # Errors
 /// The device does not reset, is legacy on a modern transport, or refuses the features; it is then marked failed.
 pub fn negotiate<T: Transport + ?Sized>(transport: &T, wanted: u64) -> Result<u64, Error> {
-    transport.set_status(0);
-    let mut reads = 0;
-    while transport.status() != 0 {
-        reads += 1;
-        if reads > RESET_READS_MAX {
-            return Err(Error::ResetTimeout);
-        }
-    }
+    reset(transport, RESET_READS_MAX)?;
     transport.set_status(status::ACKNOWLEDGE);
     transport.set_status(status::ACKNOWLEDGE | status::DRIVER);
     let offered = transport.device_features();

@@ -41,6 +41,8 @@ impl Registers for Slot {
             0x040 | 0x044 => self.queue_busy,
             0x060 => 1,
             0x070 => self.status.get(),
+            0x0fc => 7,
+            0x100..0x200 => 0xc0de_0000 + offset as u32,
             _ => panic!("read of {offset:#x}"),
         }
     }
@@ -54,11 +56,13 @@ impl Registers for Slot {
             _ => {}
         }
     }
-    fn read8(&self, _: usize) -> u8 {
-        panic!("4.2.2.2: 32-bit accesses only")
+    fn read8(&self, offset: usize) -> u8 {
+        assert!((0x100..0x200).contains(&offset), "4.2.2.2: 32-bit accesses only");
+        8
     }
-    fn read16(&self, _: usize) -> u16 {
-        panic!("4.2.2.2: 32-bit accesses only")
+    fn read16(&self, offset: usize) -> u16 {
+        assert!((0x100..0x200).contains(&offset), "4.2.2.2: 32-bit accesses only");
+        16
     }
     fn write8(&self, _: usize, _: u8) {
         panic!("4.2.2.2: 32-bit accesses only")
@@ -125,4 +129,13 @@ fn refusals() {
     let busy = probe(Slot { queue_busy: 1, ..slot(2) });
     assert_eq!(busy.set_queue(0, 16, &ADDRESSES), Err(Error::QueueRefused));
     assert_eq!(probe(slot(2)).set_queue(0, 32, &ADDRESSES), Err(Error::NoQueue));
+}
+
+#[test]
+fn configuration_is_read_inside_the_slot() {
+    let device = probe(slot(2));
+    assert_eq!((device.config8(0xff), device.config16(0xfe), device.config32(0xfc)), (8, 16, 0xc0de_01fc));
+    assert_eq!((device.config8(0x100), device.config16(0xff), device.config32(0xfe)), (0, 0, 0));
+    assert_eq!((device.config_generation(), probe(slot(1)).config_generation()), (7, 0));
+    assert_eq!(device.set_queue_vector(0, 0), Err(Error::VectorRefused));
 }

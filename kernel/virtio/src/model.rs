@@ -1,5 +1,6 @@
 //! A model of a virtio device for the tests: memory that both sides see, and registers.
 use crate::queue::{Layout, QueueMemory};
+use crate::{Doorbell, Error, QueueAddresses, Transport};
 use core::cell::{Cell, RefCell};
 use std::vec::Vec;
 
@@ -94,5 +95,69 @@ impl Device {
         memory.write32(self.layout.used + 4 + 8 * slot + 4, written);
         self.used.set(self.used.get().wrapping_add(1));
         memory.write16(self.layout.used + 2, self.used.get());
+    }
+}
+
+/// A transport of which only the device-specific configuration is there; a read past its end is 0. Each generation in `changes` is seen
+/// once before it stands still.
+pub struct Configuration {
+    pub bytes: Vec<u8>,
+    pub changes: Cell<u32>,
+}
+
+impl Configuration {
+    pub fn new(length: usize) -> Self {
+        Self { bytes: std::vec![0; length], changes: Cell::new(0) }
+    }
+
+    pub fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
+        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    fn read<const W: usize>(&self, offset: usize) -> [u8; W] {
+        assert!(offset.is_multiple_of(W), "misaligned read");
+        self.bytes.get(offset..).and_then(|bytes| bytes.first_chunk().copied()).unwrap_or([0; W])
+    }
+}
+
+impl Transport for Configuration {
+    fn device_type(&self) -> u32 {
+        unreachable!()
+    }
+    fn is_legacy(&self) -> bool {
+        false
+    }
+    fn status(&self) -> u8 {
+        unreachable!()
+    }
+    fn set_status(&self, _: u8) {}
+    fn device_features(&self) -> u64 {
+        unreachable!()
+    }
+    fn set_driver_features(&self, _: u64) {}
+    fn queue_size_max(&self, _: u16) -> u16 {
+        0
+    }
+    fn set_queue(&self, _: u16, _: u16, _: &QueueAddresses) -> Result<Doorbell, Error> {
+        Err(Error::NoQueue)
+    }
+    fn notify(&self, _: Doorbell) {}
+    fn acknowledge_interrupt(&self) -> u8 {
+        0
+    }
+    fn config8(&self, offset: usize) -> u8 {
+        self.read::<1>(offset)[0]
+    }
+    fn config16(&self, offset: usize) -> u16 {
+        u16::from_le_bytes(self.read(offset))
+    }
+    fn config32(&self, offset: usize) -> u32 {
+        u32::from_le_bytes(self.read(offset))
+    }
+    fn config_generation(&self) -> u32 {
+        let left = self.changes.get();
+        self.changes.set(left.saturating_sub(1));
+        left
     }
 }

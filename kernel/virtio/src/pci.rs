@@ -16,9 +16,12 @@ mod common {
     pub const DEVICE_FEATURE: usize = 0x04;
     pub const DRIVER_FEATURE_SELECT: usize = 0x08;
     pub const DRIVER_FEATURE: usize = 0x0c;
+    pub const CONFIG_VECTOR: usize = 0x10;
     pub const STATUS: usize = 0x14;
+    pub const CONFIG_GENERATION: usize = 0x15;
     pub const QUEUE_SELECT: usize = 0x16;
     pub const QUEUE_SIZE: usize = 0x18;
+    pub const QUEUE_VECTOR: usize = 0x1a;
     pub const QUEUE_ENABLE: usize = 0x1c;
     pub const QUEUE_NOTIFY_OFF: usize = 0x1e;
     pub const QUEUE_DESC: usize = 0x20;
@@ -131,6 +134,8 @@ pub struct Pci<R> {
     notify_length: u32,
     notify_multiplier: u32,
     isr: R,
+    /// Device-specific configuration and its length.
+    device: Option<(R, usize)>,
 }
 
 impl<R: Registers> Pci<R> {
@@ -147,7 +152,17 @@ impl<R: Registers> Pci<R> {
             notify_length: capabilities.notify.length,
             notify_multiplier: capabilities.notify_multiplier,
             isr: window(capabilities.isr)?,
+            device: match capabilities.device {
+                Some(piece) => Some((window(piece)?, piece.length as usize)),
+                None => None,
+            },
         })
+    }
+
+    /// The device-specific configuration, where it has `length` bytes at `offset`.
+    fn config_at(&self, offset: usize, length: usize) -> Option<&R> {
+        let (registers, whole) = self.device.as_ref()?;
+        (offset.checked_add(length)? <= *whole).then_some(registers)
     }
 
     fn write64(&self, offset: usize, value: u64) {
@@ -222,6 +237,34 @@ impl<R: Registers> Transport for Pci<R> {
 
     fn acknowledge_interrupt(&self) -> u8 {
         self.isr.read8(0) // reading clears it (4.1.4.5)
+    }
+
+    fn config8(&self, offset: usize) -> u8 {
+        self.config_at(offset, 1).map_or(0, |registers| registers.read8(offset))
+    }
+
+    fn config16(&self, offset: usize) -> u16 {
+        self.config_at(offset, 2).map_or(0, |registers| registers.read16(offset))
+    }
+
+    fn config32(&self, offset: usize) -> u32 {
+        self.config_at(offset, 4).map_or(0, |registers| registers.read32(offset))
+    }
+
+    fn config_generation(&self) -> u32 {
+        self.common.read8(common::CONFIG_GENERATION).into()
+    }
+
+    fn set_config_vector(&self, vector: u16) -> Result<(), Error> {
+        self.common.write16(common::CONFIG_VECTOR, vector);
+        // A device without room for it says so by NO_VECTOR (4.1.5.1.2.1).
+        if self.common.read16(common::CONFIG_VECTOR) == vector { Ok(()) } else { Err(Error::VectorRefused) }
+    }
+
+    fn set_queue_vector(&self, queue: u16, vector: u16) -> Result<(), Error> {
+        self.common.write16(common::QUEUE_SELECT, queue);
+        self.common.write16(common::QUEUE_VECTOR, vector);
+        if self.common.read16(common::QUEUE_VECTOR) == vector { Ok(()) } else { Err(Error::VectorRefused) }
     }
 }
 

@@ -94,13 +94,15 @@ proptest! {
 
 /// Registers of one window: the last value written, and for the common configuration a notify offset.
 struct Window {
+    length: u32,
     notify_off: u16,
     enabled: u16,
     writes: RefCell<Vec<(usize, u64)>>,
 }
 
 impl Registers for Window {
-    fn read8(&self, _: usize) -> u8 {
+    fn read8(&self, offset: usize) -> u8 {
+        assert!(offset < self.length as usize);
         1
     }
     fn read16(&self, offset: usize) -> u16 {
@@ -108,11 +110,17 @@ impl Registers for Window {
             0x18 => 8,
             0x1c => self.enabled,
             0x1e => self.notify_off,
+            // MSI-X vectors: two are there.
+            0x10 | 0x1a => match self.writes.borrow().iter().rfind(|(at, _)| *at == offset) {
+                Some((_, vector @ 0..2)) => *vector as u16,
+                _ => 0xffff,
+            },
             _ => 0,
         }
     }
-    fn read32(&self, _: usize) -> u32 {
-        0
+    fn read32(&self, offset: usize) -> u32 {
+        assert!(offset + 4 <= self.length as usize);
+        0x7a00_0000 + offset as u32
     }
     fn write8(&self, offset: usize, value: u8) {
         self.writes.borrow_mut().push((offset, value.into()));
@@ -129,7 +137,7 @@ const ADDRESSES: QueueAddresses =
     QueueAddresses { descriptors: 0x12_0000_1000, available: 0x12_0000_1080, used: 0x12_0000_10a0 };
 
 fn device(notify_off: u16, enabled: u16) -> Pci<Window> {
-    let window = |_| Some(Window { notify_off, enabled, writes: RefCell::default() });
+    let window = |piece: Piece| Some(Window { length: piece.length, notify_off, enabled, writes: RefCell::default() });
     Pci::new(4, &capabilities(&qemu()).unwrap(), window).unwrap()
 }
 
@@ -149,4 +157,29 @@ fn doorbell_outside_the_notify_area_is_refused() {
     assert_eq!(device(0x400, 0).set_queue(0, 8, &ADDRESSES), Err(Error::QueueRefused));
     assert!(device(0x3ff, 0).set_queue(0, 8, &ADDRESSES).is_ok());
     assert_eq!(device(0, 1).set_queue(0, 8, &ADDRESSES), Err(Error::QueueRefused));
+}
+
+#[test]
+fn configuration_is_read_inside_its_piece() {
+    let device = device(0, 0);
+    let length = device.device.as_ref().unwrap().1;
+    assert_eq!((device.config8(length - 1), device.config32(length - 4)), (1, 0x7a00_0000 + length as u32 - 4));
+    for offset in [length, length + 4, usize::MAX] {
+        assert_eq!((device.config8(offset), device.config16(offset), device.config32(offset)), (0, 0, 0));
+    }
+    assert_eq!(device.config32(length - 2), 0);
+    let bare = Capabilities { device: None, ..capabilities(&qemu()).unwrap() };
+    let window =
+        |piece: Piece| Some(Window { length: piece.length, notify_off: 0, enabled: 0, writes: RefCell::default() });
+    assert_eq!(Pci::new(4, &bare, window).unwrap().config32(0), 0);
+}
+
+#[test]
+fn a_vector_that_is_not_there_is_refused() {
+    let device = device(0, 0);
+    assert_eq!(device.set_config_vector(0), Ok(()));
+    assert_eq!(device.set_queue_vector(3, 1), Ok(()));
+    assert_eq!(device.common.writes.borrow()[1..], [(0x16, 3), (0x1a, 1)]);
+    assert_eq!(device.set_queue_vector(3, 2), Err(Error::VectorRefused));
+    assert_eq!(device.set_config_vector(2), Err(Error::VectorRefused));
 }

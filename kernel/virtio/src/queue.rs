@@ -2,7 +2,10 @@
 //!
 //! Invariants: the free list and the chains in flight are kept here, in memory that the device cannot reach; the shared
 //! memory is only ever written from them, and of what the device writes only the used index and the used elements are
-//! read, once each, and checked. `free + Σ length of chains in flight = N`.
+//! read, once each, and checked. `free + Σ length of chains in flight = size`.
+//!
+//! Neither side is told more than it wants to know: [`Queue::should_notify`] and [`Queue::enable_interrupts`], by indices where
+//! `EVENT_INDEX` was agreed (2.7.7, 2.7.10), else by flags.
 
 use crate::QueueAddresses;
 
@@ -11,12 +14,16 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 /// Used ring flag: the device does not want to be notified (2.7.8).
 const NO_NOTIFY: u16 = 1;
+/// Available ring flag: the driver does not want to be interrupted (2.7.7).
+const NO_INTERRUPT: u16 = 1;
 const DESCRIPTOR_LENGTH: usize = 16;
 const NONE: u16 = u16::MAX;
 
 /// Offsets of a queue's three parts in its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// Descriptors.
+    pub size: u16,
     /// Available ring; the descriptor table is at 0.
     pub available: usize,
     /// Used ring.
@@ -30,10 +37,20 @@ impl Layout {
     /// modern device, the page size for a legacy one (2.7.2).
     #[must_use]
     pub const fn new(size: u16, used_alignment: usize) -> Self {
-        let size = size as usize;
-        let available = size * DESCRIPTOR_LENGTH;
-        let used = (available + 6 + 2 * size).next_multiple_of(used_alignment);
-        Self { available, used, length: used + 6 + 8 * size }
+        let count = size as usize;
+        let available = count * DESCRIPTOR_LENGTH;
+        let used = (available + 6 + 2 * count).next_multiple_of(used_alignment);
+        Self { size, available, used, length: used + 6 + 8 * count }
+    }
+
+    /// Where the driver says at which used index it wants the next interrupt.
+    const fn used_event(&self) -> usize {
+        self.available + 4 + 2 * self.size as usize
+    }
+
+    /// Where the device says at which available index it wants the next notification.
+    const fn available_event(&self) -> usize {
+        self.used + 4 + 8 * self.size as usize
     }
 
     /// Device addresses when the memory starts at `base`.
@@ -93,10 +110,11 @@ struct Chain {
     writable: u32,
 }
 
-/// A queue of `N` descriptors (a power of two, at most 32768).
+/// A queue of at most `N` descriptors (a power of two, at most 32768).
 #[derive(Debug)]
 pub struct Queue<const N: usize> {
     layout: Layout,
+    has_event_index: bool,
     /// Links of the free list and of the chains in flight.
     next: [u16; N],
     in_flight: [Option<Chain>; N],
@@ -105,31 +123,40 @@ pub struct Queue<const N: usize> {
     /// Descriptors in flight by chain count: bounds how far the used index may run ahead.
     chains: u16,
     available_index: u16,
+    /// The available index when [`Queue::should_notify`] was last asked.
+    notified_index: u16,
     used_index: u16,
     broken: Option<&'static str>,
 }
 
 impl<const N: usize> Queue<N> {
-    const SIZE: u16 = {
+    const CAPACITY: u16 = {
         assert!(N.is_power_of_two() && N <= 32768);
         N as u16
     };
 
-    /// An empty queue in zeroed memory of this layout (which [`Layout::new`] made for `N`).
+    /// An empty queue in zeroed memory of this layout; `has_event_index` when the feature was agreed.
+    ///
+    /// # Panics
+    /// When the layout's size is no power of two or more than `N`: drivers look at what a device says.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
+    pub fn new(layout: Layout, has_event_index: bool) -> Self {
+        let size = layout.size;
+        assert!(size.is_power_of_two() && size <= Self::CAPACITY, "a queue of {size} descriptors, {N} at most");
         let mut next = [NONE; N];
-        for (index, link) in next.iter_mut().enumerate().take(N - 1) {
+        for (index, link) in next.iter_mut().enumerate().take(usize::from(size) - 1) {
             *link = index as u16 + 1;
         }
         Self {
             layout,
+            has_event_index,
             next,
             in_flight: [None; N],
             free_head: 0,
-            free: Self::SIZE,
+            free: size,
             chains: 0,
             available_index: 0,
+            notified_index: 0,
             used_index: 0,
             broken: None,
         }
@@ -150,7 +177,7 @@ impl<const N: usize> Queue<N> {
             return Err(Error::Device(why));
         }
         let is_ordered = buffers.is_sorted_by_key(|buffer| buffer.device_writes);
-        if buffers.is_empty() || buffers.len() > N || !is_ordered {
+        if buffers.is_empty() || buffers.len() > usize::from(self.layout.size) || !is_ordered {
             return Err(Error::BadChain);
         }
         if buffers.len() > self.free() {
@@ -181,7 +208,7 @@ impl<const N: usize> Queue<N> {
         self.in_flight[usize::from(head)] = Some(Chain { length, writable });
         self.free -= length;
         self.chains += 1;
-        let slot = usize::from(self.available_index % Self::SIZE);
+        let slot = usize::from(self.available_index % self.layout.size);
         memory.write16(self.layout.available + 4 + 2 * slot, head);
         self.available_index = self.available_index.wrapping_add(1);
         memory.barrier(); // the descriptors and the ring entry before the index (2.7.13.2)
@@ -190,10 +217,36 @@ impl<const N: usize> Queue<N> {
         Ok(head)
     }
 
-    /// Whether the device wants to be told of what was added.
-    #[must_use]
-    pub fn should_notify(&self, memory: &impl QueueMemory) -> bool {
-        memory.read16(self.layout.used) & NO_NOTIFY == 0
+    /// Whether the device wants to be told of what was added since this was last asked (2.7.13.4).
+    #[must_use = "a device that is not told sleeps on"]
+    pub fn should_notify(&mut self, memory: &impl QueueMemory) -> bool {
+        let before = core::mem::replace(&mut self.notified_index, self.available_index);
+        if !self.has_event_index {
+            return before != self.available_index && memory.read16(self.layout.used) & NO_NOTIFY == 0;
+        }
+        let event = memory.read16(self.layout.available_event());
+        // The index went past the one that the device waits for (2.7.10.1).
+        self.available_index.wrapping_sub(event).wrapping_sub(1) < self.available_index.wrapping_sub(before)
+    }
+
+    /// Asks for an interrupt when the device has used more than what [`Queue::poll`] has given. True: it has already, so poll again
+    /// (2.7.14).
+    #[must_use = "what the device has used already brings no interrupt"]
+    pub fn enable_interrupts(&mut self, memory: &impl QueueMemory) -> bool {
+        if self.has_event_index {
+            memory.write16(self.layout.used_event(), self.used_index);
+        } else {
+            memory.write16(self.layout.available, 0);
+        }
+        memory.barrier(); // the wish before the index is looked at
+        memory.read16(self.layout.used + 2) != self.used_index
+    }
+
+    /// Asks for no interrupts, of a device without `EVENT_INDEX`; with it there are none until [`Queue::enable_interrupts`] anyway.
+    pub fn disable_interrupts(&mut self, memory: &impl QueueMemory) {
+        if !self.has_event_index {
+            memory.write16(self.layout.available, NO_INTERRUPT);
+        }
     }
 
     /// Take back the next chain that the device has used (2.7.14).
@@ -212,7 +265,7 @@ impl<const N: usize> Queue<N> {
             return Err(self.close("used index is ahead of what was made available"));
         }
         memory.barrier(); // the index before the element
-        let slot = usize::from(self.used_index % Self::SIZE);
+        let slot = usize::from(self.used_index % self.layout.size);
         let element = self.layout.used + 4 + 8 * slot;
         let (id, written) = (memory.read32(element), memory.read32(element + 4));
         let chain = usize::try_from(id).ok().and_then(|id| self.in_flight.get_mut(id)).and_then(Option::take);

@@ -8,8 +8,12 @@ use std::vec::Vec;
 const N: usize = 8;
 
 fn setup() -> (Queue<N>, SharedMemory, Device) {
+    with_event_index(false)
+}
+
+fn with_event_index(has_event_index: bool) -> (Queue<N>, SharedMemory, Device) {
     let layout = Layout::new(N as u16, 4);
-    (Queue::new(layout), SharedMemory::new(layout.length), Device::new(layout, N as u16))
+    (Queue::new(layout, has_event_index), SharedMemory::new(layout.length), Device::new(layout, N as u16))
 }
 
 fn read(address: u64, length: u32) -> Buffer {
@@ -23,8 +27,9 @@ fn write(address: u64, length: u32) -> Buffer {
 #[test]
 fn layout_matches_the_specification() {
     // 2.7: 16·N, 6 + 2·N, 6 + 8·N; 2.7.2: the legacy used ring starts on a page.
-    assert_eq!(Layout::new(8, 4), Layout { available: 128, used: 152, length: 152 + 6 + 64 });
-    assert_eq!(Layout::new(256, 4096), Layout { available: 4096, used: 8192, length: 8192 + 6 + 2048 });
+    assert_eq!(Layout::new(8, 4), Layout { size: 8, available: 128, used: 152, length: 152 + 6 + 64 });
+    let legacy = Layout { size: 256, available: 4096, used: 8192, length: 8192 + 6 + 2048 };
+    assert_eq!(Layout::new(256, 4096), legacy);
 }
 
 #[test]
@@ -53,11 +58,89 @@ fn refuses_what_does_not_fit() {
 }
 
 #[test]
+fn a_queue_may_be_smaller_than_there_is_room_for() {
+    let layout = Layout::new(4, 4);
+    let (mut queue, memory) = (Queue::<N>::new(layout, false), SharedMemory::new(layout.length));
+    let device = Device::new(layout, 4);
+    assert_eq!(queue.add(&memory, &[read(0, 1); 5]), Err(Error::BadChain));
+    for _ in 0..20 {
+        let head = queue.add(&memory, &[read(0, 1); 4]).unwrap();
+        assert_eq!((queue.free(), device.next(&memory).unwrap().1.len()), (0, 4));
+        device.give_back(&memory, head.into(), 0);
+        assert_eq!(queue.poll(&memory), Ok(Some(Completion { head, written: 0 })));
+    }
+}
+
+#[test]
 fn device_can_ask_for_silence() {
-    let (queue, memory, _) = setup();
+    let (mut queue, memory, _) = setup();
+    assert!(!queue.should_notify(&memory), "nothing was added");
+    queue.add(&memory, &[write(0, 1)]).unwrap();
     assert!(queue.should_notify(&memory));
+    assert!(!queue.should_notify(&memory), "it has been told");
     memory.write16(Layout::new(N as u16, 4).used, 1);
+    queue.add(&memory, &[write(0, 1)]).unwrap();
     assert!(!queue.should_notify(&memory));
+}
+
+#[test]
+fn driver_can_ask_for_silence() {
+    let (mut queue, memory, device) = setup();
+    let flags = Layout::new(N as u16, 4).available;
+    queue.disable_interrupts(&memory);
+    assert_eq!(memory.read16(flags), 1);
+    assert!(!queue.enable_interrupts(&memory));
+    assert_eq!(memory.read16(flags), 0);
+    let head = queue.add(&memory, &[write(0, 1)]).unwrap();
+    device.give_back(&memory, head.into(), 0);
+    assert!(queue.enable_interrupts(&memory), "what is there already brings no interrupt");
+}
+
+/// The device waits for the available index to go past one that it names (2.7.10.1), through the wrap at 65536 too.
+#[test]
+fn device_is_told_when_its_index_is_passed() {
+    let (mut queue, memory, device) = with_event_index(true);
+    let layout = Layout::new(N as u16, 4);
+    let event = layout.used + 4 + 8 * N;
+    for round in 0..70_000_u32 {
+        let index = round as u16;
+        // It waits for this one, for the one after it, for the one before, for one far ahead.
+        let (names, expected) =
+            [(index, true), (index.wrapping_add(1), false), (index.wrapping_sub(1), false)][round as usize % 3];
+        memory.write16(event, names);
+        let head = queue.add(&memory, &[write(0, 1)]).unwrap();
+        assert_eq!(queue.should_notify(&memory), expected, "{round}");
+        device.next(&memory).unwrap();
+        device.give_back(&memory, head.into(), 0);
+        assert!(queue.poll(&memory).unwrap().is_some());
+    }
+}
+
+#[test]
+fn one_notification_for_several_buffers() {
+    let (mut queue, memory, _) = with_event_index(true);
+    for _ in 0..3 {
+        queue.add(&memory, &[write(0, 1)]).unwrap();
+    }
+    assert!(queue.should_notify(&memory), "the device waits for the first of the three");
+    assert!(!queue.should_notify(&memory));
+}
+
+#[test]
+fn interrupts_are_asked_for_by_index() {
+    let (mut queue, memory, device) = with_event_index(true);
+    let layout = Layout::new(N as u16, 4);
+    let event = layout.available + 4 + 2 * N;
+    for round in 1..=20 {
+        let head = queue.add(&memory, &[write(0, 1)]).unwrap();
+        device.give_back(&memory, head.into(), 0);
+        assert!(queue.enable_interrupts(&memory));
+        assert!(queue.poll(&memory).unwrap().is_some());
+        assert!(!queue.enable_interrupts(&memory));
+        assert_eq!(memory.read16(event), round);
+        queue.disable_interrupts(&memory);
+        assert_eq!(memory.read16(layout.available), 0, "flags stay 0 (2.7.7.1)");
+    }
 }
 
 /// Each lie closes the queue, for good, and names itself.

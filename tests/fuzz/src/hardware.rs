@@ -158,7 +158,7 @@ pub fn virtio(data: &[u8]) {
     const SIZE: usize = 8;
     let layout = Layout::new(SIZE as u16, 4);
     let memory = Shared(RefCell::new(vec![0; layout.length]));
-    let mut queue = Queue::<SIZE>::new(layout);
+    let mut queue = Queue::<SIZE>::new(layout, false);
     let mut lent: HashMap<u16, (usize, u32)> = HashMap::new();
     for step in data.chunks_exact(4) {
         let [what, x, y, z] = [step[0], step[1], step[2], step[3]];
@@ -189,4 +189,32 @@ pub fn virtio(data: &[u8]) {
         let out: usize = lent.values().map(|(length, _)| length).sum();
         assert!(queue.free() + out == SIZE || queue.poll(&memory).is_err());
     }
+}
+
+/// What a SCSI unit answers: frames, data of each command, events.
+pub fn scsi(data: &[u8]) {
+    use virtio::outcome::Outcome;
+    use virtio::scsi::answer::{BlockLimits, Capacity, Mode, is_disk, luns, takes_unmap};
+    use virtio::scsi::{ANSWER_LENGTH, EVENT_LENGTH, Event, Lun, outcome};
+
+    let mut answer = [0; ANSWER_LENGTH];
+    answer.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+    let (status, response, residual) = (answer[10], answer[11], &answer[4..8]);
+    match outcome(&answer) {
+        Outcome::Done => assert!(response == 0 && (status == 2 || status == 0 && residual == [0; 4])),
+        Outcome::Failed(reason) | Outcome::Again(reason) | Outcome::Gone(reason) => {
+            assert!(!reason.to_string().is_empty());
+        }
+    }
+    let mut event = [0; EVENT_LENGTH];
+    event.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+    if let Event::Removed(lun) = Event::parse(&event) {
+        assert!(lun.unit <= Lun::MAX && event[4] == 1 && event[5] == lun.target);
+    }
+    if let Some(capacity) = Capacity::parse(data) {
+        assert!(capacity.blocks.checked_mul(capacity.block_size.into()).is_some());
+        assert!(matches!(capacity.block_size, 512 | 1024 | 2048 | 4096));
+    }
+    let _ = (BlockLimits::parse(data), Mode::parse(data), takes_unmap(data), is_disk(data));
+    assert!(luns(0, data).all(|lun| Lun::from_bytes(lun.bytes()) == Some(lun)));
 }

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 18] = [
+const TARGETS: [(&str, Target); 19] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
@@ -34,6 +34,7 @@ const TARGETS: [(&str, Target); 18] = [
     ("memory_map", state::memory_map),
     ("pci", hardware::pci),
     ("release", formats::release),
+    ("scsi", hardware::scsi),
     ("signal", formats::signal),
     ("virtio", hardware::virtio),
     ("vmmap", state::vmmap),

@@ -59,7 +59,7 @@ fn setup(transport: Box<dyn Transport + Send>, name: &'static str) -> Result<Dev
     let memory = Dma::new(buffer + REQUEST_LENGTH).ok_or(Error::QueueRefused)?;
     let doorbell = transport.0.set_queue(0, QUEUE_SIZE, &layout.addresses(memory.device_address()))?;
     virtio::start(&*transport.0);
-    let mut queue = Queue::new(layout);
+    let mut queue = Queue::new(layout, false);
     let lent =
         Buffer { address: memory.device_address() + buffer as u64, length: REQUEST_LENGTH as u32, device_writes: true };
     queue.add(&memory, &[lent]).map_err(|_| Error::QueueRefused)?;
