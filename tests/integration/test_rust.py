@@ -1,4 +1,4 @@
-"""The Rust crates' own tests on the host: units, properties, vectors, and the locks under loom."""
+"""The Rust crates' own tests on the host: units, properties, vectors, and locks and page cache under loom."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_counter_sees_a_crate_without_tests() -> None:
     assert counts(text) == {"gpt": 3, "rt": 0}
 
 
-def test_locks_under_loom() -> None:
-    text = cargo("test", "--release", "-p", "sync", *MANIFEST, env={"RUSTFLAGS": "--cfg loom"})
+def test_locks_and_page_cache_under_loom() -> None:
+    text = cargo("test", "--release", "-p", "sync", "-p", "vfs", *MANIFEST, env={"RUSTFLAGS": "--cfg loom"})
     passed = re.findall(r"test result: ok\. (\d+) passed", text)
     assert sum(int(count) for count in passed) > 0

@@ -8,6 +8,8 @@ pub trait Sleep {
     fn sleep_until(&self, condition: impl FnMut() -> bool);
     /// Wakes one sleeper.
     fn wake_one(&self);
+    /// Wakes all sleepers.
+    fn wake_all(&self);
 }
 
 /// A lock that is waited for asleep; its holder may itself sleep.
@@ -100,6 +102,7 @@ mod tests {
             }
         }
         fn wake_one(&self) {}
+        fn wake_all(&self) {}
     }
 
     #[test]

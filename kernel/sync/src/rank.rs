@@ -27,6 +27,10 @@ impl Rank {
     pub const CONTEXT: Rank = Rank(20);
     /// Who holds which address space identifier.
     pub const ASIDS: Rank = Rank(21);
+    /// The pages of an object in the page cache.
+    pub const PAGES: Rank = Rank(24);
+    /// The page cache's lists over all objects.
+    pub const PAGE_LISTS: Rank = Rank(25);
     /// A terminal; taken by its interrupt handler.
     pub const TERMINAL: Rank = Rank(30);
     /// A device driver's own state; taken by its interrupt handler.

@@ -73,6 +73,13 @@ impl<T, C: Cpu> SpinLock<T, C> {
         self.value.get_mut()
     }
 
+    /// The value, without locking: nobody else has the lock.
+    #[cfg(loom)]
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: `&mut self` is the only way to the value, for as long as the result lives.
+        self.value.with_mut(|value| unsafe { &mut *value })
+    }
+
     fn take(&self, mask: Option<u64>) -> SpinGuard<'_, T, C> {
         if cfg!(debug_assertions) {
             let held = C::held();

@@ -12,6 +12,7 @@
 //! - `walk`     from a path's bytes to a place
 //! - `open`, `create`, `remove`, `rename`, `attributes`   the operations, with Linux 6.1's order of errors
 //! - `tmpfs`, `base`   the file systems
+//! - `cache`    pages of files and devices, dirty or not, and what frees them
 //! - `ring`     the bytes in a pipe
 //! - `locks`    advisory locks
 //! - `device`   what file systems lie on: [`Device`]
@@ -30,6 +31,7 @@ extern crate alloc;
 pub mod access;
 pub mod attributes;
 pub mod base;
+pub mod cache;
 pub mod create;
 pub mod dentry;
 pub mod device;
@@ -48,7 +50,9 @@ pub mod tmpfs;
 pub mod walk;
 pub mod world;
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod loom_tests;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use access::{Credentials, Permission};

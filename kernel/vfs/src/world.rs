@@ -28,6 +28,9 @@ pub trait World: Debug + Sized + Send + Sync + 'static {
     /// The last handle of an open file has gone.
     fn closed(_file: &crate::OpenFile<Self>) {}
 
+    /// Pages of the cache are waiting to be written back, or too many are. Spinlocks may be held.
+    fn write_back_wanted() {}
+
     /// Opens a device, FIFO or socket node. What belongs to the node itself stays in its [`crate::inode::Special`].
     ///
     /// # Errors
@@ -43,6 +46,8 @@ pub trait Page: Clone + Send + Sync + 'static {
     fn zeroed() -> Option<Self>;
     /// The page that `bytes` lie in, if they are a whole page that may be shared in place.
     fn in_place(bytes: &'static [u8]) -> Option<Self>;
+    /// Nobody else has a share. That may change at any time, unless all other ways to it are closed.
+    fn is_sole(&self) -> bool;
     /// Its bytes.
     fn bytes(&self) -> &[u8];
     /// Gives its bytes to `change`.

@@ -81,6 +81,10 @@ impl vfs::Page for PageRef {
         PageRef::in_place(bytes)
     }
 
+    fn is_sole(&self) -> bool {
+        PageRef::is_sole(self)
+    }
+
     fn bytes(&self) -> &[u8] {
         PageRef::bytes(self)
     }

@@ -110,6 +110,10 @@ impl ::sync::Sleep for WaitQueue {
     fn wake_one(&self) {
         WaitQueue::wake_one(self);
     }
+
+    fn wake_all(&self) {
+        WaitQueue::wake_all(self);
+    }
 }
 
 fn wake(thread: Arc<Thread>) {

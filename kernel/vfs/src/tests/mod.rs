@@ -1,6 +1,7 @@
 //! The whole file system on the host: a world of heap pages, threads that yield, and devices that only count.
 
 mod base;
+mod cache;
 mod device;
 mod errors;
 mod files;
@@ -59,6 +60,7 @@ impl sync::Sleep for Yielding {
         }
     }
     fn wake_one(&self) {}
+    fn wake_all(&self) {}
 }
 
 /// A page that can be changed by all who share it, as in the kernel; bytes are copied out to be looked at.
@@ -74,6 +76,9 @@ impl Page for HostPage {
     fn in_place(bytes: &'static [u8]) -> Option<Self> {
         // What is shared in place may not be changed: a copy shows it if somebody tries, for the original stays as it was.
         Some(Self(Arc::new(PageBytes(HostMutex::new(bytes.to_vec().leak())))))
+    }
+    fn is_sole(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
     fn bytes(&self) -> &[u8] {
         self.0.0.lock().unwrap().to_vec().leak()
