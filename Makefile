@@ -21,6 +21,8 @@ image: setup ## build the disk image for a Hetzner Arm machine, say how to boot 
 images: setup
 	@./swiftbuild -q image --profile qemu
 	@./swiftbuild -q image --profile hetzner
+	@./swiftbuild -q image --profile qemu --with sqlite3
+	@./swiftbuild -q image --profile hetzner --with sqlite3
 
 test: images ## build the images, then run every test and gate
 	@$(PYTEST)

@@ -144,14 +144,20 @@ class Archive:
     folder: Path
     versions: dict[str, Path] = field(default_factory=dict)
 
-    def add(self, version: str, text: str) -> tuple[str, int]:
-        """A version of `hello`; returns its SHA-256 and size."""
+    def add(self, version: str, text: str, *, links: Mapping[str, str] | None = None,
+            hard: Mapping[str, str] | None = None) -> tuple[str, int]:
+        """A version of `hello`, with links and hard links; returns its SHA-256 and size."""
         tree = self.folder / f"tree-{version}"
         for name, data in {"DEBIAN/control": f"Package: hello\nVersion: {version}\nArchitecture: arm64\nMaintainer: "
                            "a <a@example.org>\nDescription: none\n".encode(), "usr/bin/hello": program(text)}.items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes(data)
             (tree / name).parent.chmod(0o755)  # dpkg-deb refuses other modes
+        for name, target in (links or {}).items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).symlink_to(target)
+        for name, target in (hard or {}).items():
+            (tree / name).hardlink_to(tree / target)
         file = self.folder / f"hello_{version}_arm64.deb"
         Processes(Silent()).run(["/usr/bin/dpkg-deb", "--root-owner-group", "-b", str(tree), str(file)])
         self.versions[version] = file

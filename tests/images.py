@@ -34,6 +34,34 @@ def make_elf(loads: list[Load], *, entry: int = BASE, machine: int = 183, type_:
     return header + programs + bodies
 
 
+def make_linked(
+    interpreter: str, libraries: list[str], runpath: str = "", *, strings_at: int | None = -1,
+    strings_size: int | None = -1, name_at: int | None = -1,
+) -> bytes:
+    """A program with a dynamic section. A number that is given stands in place of the right one; None: nothing does."""
+    strings, needed = b"\0", []
+    for name in libraries:
+        needed.append((elf.DT_NEEDED, len(strings) if name_at == -1 else name_at or 0))
+        strings += name.encode() + b"\0"
+    if runpath:
+        needed.append((elf.DT_RUNPATH, len(strings)))
+        strings += runpath.encode() + b"\0"
+    start = elf.HEADER.size + 3 * elf.PROGRAM.size
+    path = interpreter.encode() + b"\0"
+    table_at = start + len(path) + len(strings)
+    facts = {elf.DT_STRTAB: BASE + start + len(path) if strings_at == -1 else strings_at,
+             elf.DT_STRSZ: len(strings) if strings_size == -1 else strings_size}
+    entries = [*needed, *((tag, value) for tag, value in facts.items() if value is not None), (elf.DT_NULL, 0)]
+    table = b"".join(elf.DYNAMIC.pack(tag, value) for tag, value in entries)
+    whole = table_at + len(table)
+    programs = elf.PROGRAM.pack(elf.PT_LOAD, 5, 0, BASE, BASE, whole, whole, 4096)
+    programs += elf.PROGRAM.pack(elf.PT_INTERP, 4, start, BASE + start, 0, len(path), len(path), 1)
+    programs += elf.PROGRAM.pack(elf.PT_DYNAMIC, 4, table_at, BASE + table_at, 0, len(table), len(table), 8)
+    header = elf.HEADER.pack(b"\x7fELF", 2, 1, 1, 0, 0, bytes(7), 3, 183, 1, BASE, elf.HEADER.size, 0, 0, 64, 56, 3, 64,
+                             0, 0)
+    return header + programs + path + strings + table
+
+
 def make_loader(folder: Path, key: int) -> Path:
     """An EFI application for arm64 that carries a block of root keys."""
     source, out = folder / "loader.s", folder / f"loader{key}.efi"

@@ -17,6 +17,8 @@ TOML_FILE_MAX = MIB
 """Bytes of a profile, recipe or lock file."""
 ARCHIVE_MEMBERS_MAX = 100_000
 """Entries of a Debian package's data archive."""
+ARCHIVE_LINKS_MAX = 8
+"""Links that a file of a Debian package may lie behind."""
 ARCHIVE_BYTES_MAX = 2 * GIB
 """Bytes that a Debian package may unpack to."""
 OUTPUT_TAIL_LINES = 60

@@ -75,6 +75,8 @@ def test_the_repository_is_found_from_any_folder_inside(tree: Path) -> None:
         (["image", "-p", "test", "--out", "/dev/null"], 2, "no place for an image"),
         (["image", "-p", "test", "--password-hash", "secret"], 2, "not a SHA-512-crypt hash"),
         (["image", "-p", "test", "--ssh-key", "/nonexistent"], 2, "cannot be read"),
+        (["image", "-p", "test", "--with", "nothing"], 2, "--with nothing: no such package; there are: base, hello"),
+        (["image", "-p", "test", "--with", "hello"], 2, "--with hello: the image has it without that"),
         (["package", "build", "nothing"], 3, "unknown package 'nothing'; there are: base, hello"),
         (["package", "update", "nothing"], 2, "no recipe takes the Debian package 'nothing'"),
         (["package", "add", "hello"], 2, "is there already"),

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from swiftbuild.digest import sha256_file
+from swiftbuild.digest import sha256, sha256_file
 from swiftbuild.errors import DamageError, InputError, SpaceError
 from swiftbuild.wire import elf
 
 from tests.fakes import ROOT, Mill, mill, program, write_lock
+from tests.images import make_linked
 
 # one worker, so that what the module builds is built once
 pytestmark = pytest.mark.xdist_group("root")
@@ -104,6 +105,41 @@ def test_a_bad_program_stops_the_build(tmp_path: Path, binary: str, made: bytes,
     with pytest.raises(DamageError, match=word):
         m.build()
     assert not (m.root / "build" / "work").exists()
+
+
+def test_a_program_without_its_libraries_stops_the_build(tmp_path: Path) -> None:
+    m = mill(tmp_path)
+    m.runner.broken = {"init": make_linked("/lib/ld-linux-aarch64.so.1", ["libz.so.1"])}
+    with pytest.raises(InputError) as caught:
+        m.build()
+    assert caught.value.message.splitlines() == [
+        f"packages/base: /usr/bin/init needs the {what}, which no package of the image has"
+        for what in ("dynamic linker /lib/ld-linux-aarch64.so.1", "shared library libz.so.1")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "word"),
+    [("usr/lib/libhello.so.1", ""), ("usr/lib/absolute", ""), ("usr/lib/hard", ""),
+     ("usr/lib/outside", "no file 'etc/outside' behind"), ("usr/lib/round", "more than 8 links"),
+     ("usr/lib", "no regular file")],
+)
+def test_links_inside_a_package_are_followed(tmp_path: Path, wanted: str, word: str) -> None:
+    m = mill(tmp_path)
+    links = {"libhello.so.1": "libhello.so.1.2", "libhello.so.1.2": "../bin/hello", "absolute": "/usr/bin/hello",
+             "outside": "../../../../etc/outside", "round": "round"}
+    digest, size = m.archive.add("1.1-1", "linked", links={f"usr/lib/{name}": to for name, to in links.items()},
+                                 hard={"usr/lib/hard": "usr/bin/hello"})
+    write_lock(m.root, "1.1-1", digest, size)
+    recipe = m.root / "packages/hello/recipe.toml"
+    recipe.write_text(recipe.read_text().replace("usr/bin/hello", wanted, 1))
+    if word:
+        with pytest.raises(InputError, match=word):
+            m.build()
+        return
+    rows = json.loads(m.object(m.build(), "root/test/root.json").read_text())
+    row = next(row for row in rows if row["path"] == "/usr/bin/hello")
+    assert (row["kind"], row["sha256"]) == ("file", sha256(program("linked")))
 
 
 def test_a_base_larger_than_its_slot(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from swiftbuild.errors import DamageError
 from swiftbuild.wire import elf, symbols
 
-from tests.images import BASE, GOOD, HEAD
+from tests.images import BASE, GOOD, HEAD, make_linked
 from tests.images import make_elf as make
 
 
@@ -50,6 +53,50 @@ def test_a_gap_of_gigabytes_is_no_image() -> None:
     far = elf.read(make([*GOOD, (6, BASE + (1 << 40), b"x", 1)]), "k")
     with pytest.raises(DamageError, match="flat image of"):
         elf.flat_image(far, "k")
+
+
+def test_what_a_program_is_linked_to() -> None:
+    made = make_linked("/lib/ld.so", ["libc.so.6", "libm.so.6"], "$ORIGIN/../lib:/opt/lib")
+    assert elf.read(made, "p").linking == elf.Linking("/lib/ld.so", ("libc.so.6", "libm.so.6"),
+                                                      ("$ORIGIN/../lib", "/opt/lib"))
+    assert elf.read(make(GOOD), "p").linking == elf.Linking()
+
+
+def test_the_machines_own_reader_finds_the_same_libraries() -> None:
+    path = Path("/usr/aarch64-linux-gnu/lib/libm.so.6")
+    linking = elf.read(path.read_bytes(), "libm").linking
+    shown = subprocess.run(["/usr/bin/aarch64-linux-gnu-readelf", "-d", str(path)], check=True, capture_output=True,
+                           text=True).stdout
+    assert list(linking.libraries) == re.findall(r"\(NEEDED\).*\[(.*)\]", shown)
+    assert "libc.so.6" in linking.libraries
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strings_at": 0x9000_0000}, "lies in no segment"),
+        ({"strings_size": 1 << 20}, "lies in no segment"),
+        ({"strings_size": None}, "no string table"),
+        ({"name_at": 1 << 16}, "has no end"),
+    ],
+)
+def test_a_damaged_dynamic_section(changes: dict[str, int | None], message: str) -> None:
+    with pytest.raises(DamageError, match=message):
+        elf.read(make_linked("/lib/ld.so", ["libc.so.6"], "", **changes), "p")
+
+
+def test_a_damaged_name_of_the_dynamic_linker() -> None:
+    with pytest.raises(DamageError, match="PT_INTERP: bytes after the NUL"):
+        elf.read(make_linked("/lib\0ld.so", []), "p")
+
+
+@settings(deadline=None)
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=16))
+def test_any_linked_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
+    data = bytearray(make_linked("/lib/ld.so", ["libc.so.6"], "/opt"))
+    data[at : at + len(junk)] = junk
+    with contextlib.suppress(DamageError):
+        elf.read(data, "p")
 
 
 @settings(deadline=None)

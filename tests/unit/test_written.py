@@ -80,9 +80,24 @@ def test_a_package_named_twice(tree: Path) -> None:
         project.load_recipes(tree, ["base", "base"], PROFILE)
 
 
+def test_what_a_package_requires_comes_with_it_once(tree: Path) -> None:
+    edit(tree, RECIPE, 'license = "Apache-2.0"', 'license = "Apache-2.0"\nrequires = ["hello"]')
+    edit(tree, "packages/hello/recipe.toml", 'license = "MIT"', 'license = "MIT"\nrequires = ["base"]')
+    for names in (["base"], ["hello"], ["hello", "base"]):
+        assert sorted(r.name for r in project.load_recipes(tree, names, PROFILE)) == ["base", "hello"]
+
+
+def test_a_package_that_requires_what_is_not_there(tree: Path) -> None:
+    edit(tree, RECIPE, 'license = "Apache-2.0"', 'license = "Apache-2.0"\nrequires = ["libfoo"]')
+    with pytest.raises(InputError, match=r"packages/base/recipe\.toml: requires: unknown package 'libfoo'"):
+        project.load_recipes(tree, ["base"], PROFILE)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [
+        ('license = "Apache-2.0"', 'license = "Apache-2.0"\nrequires = "hello"', "requires"),
+        ('license = "Apache-2.0"', 'license = "Apache-2.0"\nrequires = ["He llo"]', "requires.0"),
         ('mode = "0755"', 'mode = "0855"', "file.0.mode"),
         ('to = "/usr/bin/init"', 'to = "usr/bin/init"', "file.0.to"),
         ('to = "/usr/bin/init"', 'to = "/usr/../etc/shadow"', "file.0.to"),

@@ -23,7 +23,8 @@ ProfileOption = Annotated[
     str | None, typer.Option("--profile", "-p", metavar="NAME", help="What the image is made for; none lists them.")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="PATH", help="Where the image goes [build/images/NAME.img].")
+    Path | None, typer.Option("--out", "-o", metavar="PATH",
+                              help="Where the image goes [build/images/NAME.img, or NAME+PACKAGE.img].")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say which actions would run, and why; change nothing.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Run every action again.")]
@@ -34,6 +35,10 @@ PasswordOption = Annotated[
 ]
 KeyOption = Annotated[
     list[Path] | None, typer.Option("--ssh-key", metavar="FILE", help="Public keys that may log in as root.")
+]
+WithOption = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="PACKAGE", help="A package more than the profile's, with what it requires."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Really write to a block device.")]
 
@@ -47,6 +52,7 @@ PARTS = {"kernel": ("swift-kernel", "kernel.elf"), "kernel-forms": ("Image", "Im
 def image(
     session: Session,
     profile: ProfileOption = None,
+    with_: WithOption = None,
     out: OutOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
@@ -58,6 +64,9 @@ def image(
     """Build the disk image of a profile, and say how to boot it.
 
     Builds only what changed. Try: swiftbuild image --profile qemu
+
+    An image --with more packages has a name of its own, so that the profile's stays beside it:
+    swiftbuild image --profile qemu --with sqlite3 && swiftbuild run build/images/qemu+sqlite3.img
     """
     from swiftbuild.cli import workshop as wiring
     from swiftbuild.effects import project
@@ -65,18 +74,20 @@ def image(
     if profile is None:
         _list_profiles(session)
         return
-    target = (out or session.root / "build" / "images" / f"{profile}.img").absolute()
+    name = "+".join([profile, *(with_ or ())])
+    target = (out or session.root / "build" / "images" / f"{name}.img").absolute()
     _check_target(target, yes=yes)
     access = _access(password_hash or [], ssh_key or [])
     with wiring.workshop(session) as shop:
-        actions = shop.plan(profile, access)
+        actions = shop.plan(profile, access, with_ or ())
         if dry_run:
             _show_plan(session, shop.preview(actions, force=force))
             return
         outcome = shop.run(actions, force=force, locked=locked)
         _deliver(shop, outcome, profile, target)
-        parts = _deliver_parts(shop, outcome, profile, named=out is None)
+        parts = _deliver_parts(shop, outcome, profile, named=out is None and not with_)
         document = _describe(shop, outcome, project.load_profile(session.root, profile), target, parts, access)
+        document["with"] = list(with_ or ())
         summary = shop.report.summary()
     session.note(summary)
     session.result(document, _told(document, session.root))
@@ -245,7 +256,11 @@ def _told(document: dict[str, Any], root: Path) -> str:
         lines.append(f"login    {named}  (dev image: built-in passwords)")
     else:
         lines.append("login    no built-in passwords")
-    lines += ["", f"boot it:           {root.name}$ ./swiftbuild run --profile {document['profile']}",
+    path = Path(document["path"])
+    usual = path == root / "build" / "images" / f"{document['profile']}.img"
+    place = path.relative_to(root) if path.is_relative_to(root) else path
+    machine = f"--profile {document['profile']}" if usual else str(place)
+    lines += ["", f"boot it:           {root.name}$ ./swiftbuild run {machine}",
               "from any folder:   " f'export PATH="{root}:$PATH"; swiftbuild image --profile {document["profile"]}']
     if "compressed" in document:
         packed = document["compressed"]

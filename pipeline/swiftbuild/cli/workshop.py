@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -50,11 +50,18 @@ class Workshop:
     apt: Apt
     network: Mapping[str, str]
 
-    def plan(self, profile: str, access: Access) -> dict[str, Action]:
-        """The actions of one profile's image."""
-        loaded = project.load_profile(self.session.root, profile)
+    def plan(self, profile: str, access: Access, extra: Sequence[str] = ()) -> dict[str, Action]:
+        """The actions of one profile's image, with `extra` packages."""
+        root = self.session.root
+        loaded = project.load_profile(root, profile)
         where = f"{project.PROFILES}/{profile}.toml"
-        recipes = project.load_recipes(self.session.root, loaded.packages, where)
+        for name in extra:
+            if name not in project.recipes(root):
+                raise UsageError(f"--with {name}: no such package; there are: {', '.join(project.recipes(root))}",
+                                 hint=f"a package is a file {project.PACKAGES}/NAME/recipe.toml")
+            if name in loaded.packages or list(extra).count(name) > 1:
+                raise UsageError(f"--with {name}: the image has it without that")
+        recipes = project.load_recipes(root, (*loaded.packages, *extra), where)
         return self._planner(loaded, recipes, access).everything()
 
     def package_plan(self, recipe: Recipe, wanted: set[str]) -> dict[str, Action]:

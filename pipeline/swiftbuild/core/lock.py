@@ -14,6 +14,7 @@ RECIPE = """\
 name = "{name}"
 summary = "{name} from Debian"
 license = "see /usr/share/doc/{name}/copyright in the package"
+# requires = ["libc6"]   # packages that come with it
 
 [source]
 kind = "debian"

@@ -59,11 +59,18 @@ def load_recipe(root: Path, name: str, wanted_by: str) -> Recipe:
 
 
 def load_recipes(root: Path, names: Iterable[str], wanted_by: str) -> tuple[Recipe, ...]:
-    """Several recipes; a name that stands twice is a mistake."""
+    """Several recipes, and behind them what they require; a name that stands twice is a mistake."""
     listed = list(names)
     if twice := sorted({name for name in listed if listed.count(name) > 1}):
         raise InputError(f"{wanted_by}: packages: '{twice[0]}' stands there twice")
-    return tuple(load_recipe(root, name, wanted_by) for name in listed)
+    loaded: dict[str, Recipe] = {}
+    wanted = [(name, wanted_by) for name in listed]
+    for name, by in wanted:  # grows as it is walked
+        if name not in loaded:
+            loaded[name] = load_recipe(root, name, by)
+            where = f"{PACKAGES}/{name}/recipe.toml: requires"
+            wanted += [(other, where) for other in loaded[name].requires]
+    return tuple(loaded.values())
 
 
 def load_lock(root: Path) -> PackageLock:

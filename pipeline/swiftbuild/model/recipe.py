@@ -66,6 +66,8 @@ class Recipe(Written):
     summary: Annotated[str, Field(min_length=1, max_length=120)]
     license: Annotated[str, Field(min_length=1, max_length=120)]
     source: Annotated[TreeSource | DebianSource, Field(discriminator="kind")]
+    requires: tuple[Name, ...] = ()
+    """Packages that come with it into every image."""
     file: tuple[FileRule, ...] = ()
     link: tuple[LinkRule, ...] = ()
     directory: tuple[DirectoryRule, ...] = ()

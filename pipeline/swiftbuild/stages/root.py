@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swiftbuild.core.accounts import shadow_file
+from swiftbuild.core.libraries import missing
 from swiftbuild.core.tree import manifest
 from swiftbuild.digest import derive_uuid
 from swiftbuild.effects.archive import read_members
 from swiftbuild.effects.process import Runner
-from swiftbuild.errors import DamageError
+from swiftbuild.errors import DamageError, InputError
 from swiftbuild.model.tree import Content, Node
 from swiftbuild.wire import elf
 
@@ -47,6 +48,7 @@ def build_root(given: RootInput, runner: Runner, work: Path, image: Path, listin
     """Makes the EROFS `image` and its manifest `listing`."""
     tree = work / "tree"
     contents = _contents(given, runner, work)
+    _check_programs(given.nodes, contents)
     for node in given.nodes:  # parents come before what lies in them
         _stage(tree, node, contents)
     digests = {path: (len(data), hashlib.sha256(data).hexdigest()) for path, data in contents.items()}
@@ -76,18 +78,19 @@ def _contents(given: RootInput, runner: Runner, work: Path) -> dict[str, bytes]:
             return given.binaries[content.name].read_bytes()
         return content.data if content.kind == "text" else (given.repository / content.name).read_bytes()
 
-    loaded = {path: load(content) for path, content in files}
-    for path, data in loaded.items():
-        if data.startswith(b"\x7fELF"):
-            _check_program(path, data)
-    return loaded
+    return {path: load(content) for path, content in files}
 
 
-def _check_program(path: str, data: bytes) -> None:
-    """A program is for AArch64, whole, and never writable and executable at once."""
-    for segment in elf.read(data, path).writable_and_executable():
-        raise DamageError(f"{path}: segment at {segment.virtual:#x} is writable and executable",
-                          hint="link it without --omagic, and with -z separate-code")
+def _check_programs(nodes: tuple[Node, ...], contents: Mapping[str, bytes]) -> None:
+    """A program is for AArch64, whole, never writable and executable at once, and has everything that it is linked
+    to."""
+    programs = {path: elf.read(data, path) for path, data in contents.items() if data.startswith(b"\x7fELF")}
+    for path, program in programs.items():
+        for segment in program.writable_and_executable():
+            raise DamageError(f"{path}: segment at {segment.virtual:#x} is writable and executable",
+                              hint="link it without --omagic, and with -z separate-code")
+    if problems := missing(nodes, {path: program.linking for path, program in programs.items()}):
+        raise InputError("\n".join(problems), hint="'requires' of a recipe names the packages that its programs need")
 
 
 def _crypt(passwords: Mapping[str, tuple[str, str]], runner: Runner) -> dict[str, str]:

@@ -9,19 +9,23 @@ import struct
 from dataclasses import dataclass
 
 from swiftbuild.errors import DamageError
-from swiftbuild.wire.view import Buffer, take
+from swiftbuild.wire.view import Buffer, take, unpadded
 
 HEADER = struct.Struct("<4sBBBBB7sHHIQQQIHHHHHH")
 PROGRAM = struct.Struct("<IIQQQQQQ")
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
+DYNAMIC = struct.Struct("<qQ")
 MACHINE_AARCH64 = 183
 TYPE_EXEC, TYPE_DYN = 2, 3
-PT_LOAD, PT_NOTE = 1, 4
+PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE = 1, 2, 3, 4
+DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 15, 29
 SHT_SYMTAB, SHT_NOTE = 2, 7
 STT_FUNC = 2
 FLAT_BYTES_MAX = 64 << 20
 """Bytes of a flat kernel Image."""
+NAME_BYTES_MAX = 4096
+"""Bytes of a library's name or a search path, with the NUL."""
 IMAGE_MAGIC = b"ARM\x64"
 
 
@@ -43,6 +47,18 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Linking:
+    """What a file asks of others before it can run (System V gABI, chapter 5)."""
+
+    interpreter: str = ""
+    """PT_INTERP: the path of its dynamic linker."""
+    libraries: tuple[str, ...] = ()
+    """DT_NEEDED, in order."""
+    folders: tuple[str, ...] = ()
+    """DT_RUNPATH, or DT_RPATH where there is none: folders that are searched before the usual ones."""
+
+
+@dataclass(frozen=True)
 class Elf:
     """A checked ELF file."""
 
@@ -50,6 +66,7 @@ class Elf:
     type: int
     entry: int
     segments: tuple[Segment, ...]
+    linking: Linking = Linking()
 
     def writable_and_executable(self) -> list[Segment]:
         """The segments that break W^X."""
@@ -75,14 +92,52 @@ def read(data: Buffer, what: str) -> Elf:
         raise DamageError(f"{what}: program headers of {program_size} bytes, expected {PROGRAM.size}")
     table = take(data, program_at, program_count * program_size, f"{what}: program headers")
     segments = []
+    places = {}
     for kind, flags, offset, virtual, physical, file_size, memory_size, _ in PROGRAM.iter_unpack(table):
+        if kind in {PT_DYNAMIC, PT_INTERP}:
+            places[kind] = take(data, offset, file_size, f"{what}: program header of type {kind}")
         if kind != PT_LOAD:
             continue
         take(data, offset, file_size, f"{what}: segment at {virtual:#x} (truncated file?)")
         if memory_size < file_size:
             raise DamageError(f"{what}: segment at {virtual:#x}: larger in the file than in memory")
         segments.append(Segment(flags, offset, virtual, physical, file_size, memory_size))
-    return Elf(data, type_, entry, tuple(segments))
+    linking = _linking(data, segments, places, what)
+    return Elf(data, type_, entry, tuple(segments), linking)
+
+
+def _linking(data: Buffer, segments: list[Segment], places: dict[int, memoryview], what: str) -> Linking:
+    interpreter = unpadded(places[PT_INTERP], f"{what}: PT_INTERP", "utf-8") if PT_INTERP in places else ""
+    entries: list[tuple[int, int]] = []
+    table = places.get(PT_DYNAMIC, memoryview(b""))
+    for tag, value in DYNAMIC.iter_unpack(table[: len(table) // DYNAMIC.size * DYNAMIC.size]):
+        if tag == DT_NULL:
+            break
+        entries.append((tag, value))
+    known = dict(entries)
+    if not known.keys() & {DT_NEEDED, DT_RPATH, DT_RUNPATH}:
+        return Linking(interpreter)
+    if not known.keys() >= {DT_STRTAB, DT_STRSZ}:
+        raise DamageError(f"{what}: its dynamic section has names and no string table")
+    strings = _at(data, segments, known[DT_STRTAB], known[DT_STRSZ], what)
+
+    def name(at: int) -> str:
+        text, zero, _ = bytes(strings[at : at + NAME_BYTES_MAX]).partition(b"\0")
+        if not zero:
+            raise DamageError(f"{what}: a name of its dynamic section has no end")
+        return text.decode("utf-8", "backslashreplace")
+
+    paths = [name(value) for tag, value in entries if tag == (DT_RUNPATH if DT_RUNPATH in known else DT_RPATH)]
+    return Linking(interpreter, tuple(name(value) for tag, value in entries if tag == DT_NEEDED),
+                   tuple(folder for path in paths for folder in path.split(":") if folder))
+
+
+def _at(data: Buffer, segments: list[Segment], virtual: int, length: int, what: str) -> memoryview:
+    """The file's bytes of an address."""
+    for s in segments:
+        if s.virtual <= virtual and virtual + length <= s.virtual + s.file_size:
+            return take(data, s.offset + virtual - s.virtual, length, what)
+    raise DamageError(f"{what}: address {virtual:#x} of its dynamic section lies in no segment")
 
 
 def check_kernel(data: Buffer, what: str) -> Elf:
