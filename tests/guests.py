@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+from swiftbuild.effects import project
 
 from tests.fakes import ROOT
 
@@ -25,7 +28,7 @@ def build(package: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800, env=environment)
     assert done.returncode == 0, f"$ {shlex.join(command)}\n{done.stdout}{done.stderr}"
-    for file in program(package).parent.iterdir():
+    for file in (PROGRAMS / package).rglob("usr/bin/*"):
         file.chmod(0o755)  # modes are the manifest's; these files have none of their own
 
 
@@ -37,6 +40,21 @@ def program(package: str, name: str = "") -> Path:
 def command(name: str, package: str, *arguments: str) -> list[str]:
     """Runs a package's program by one of its names."""
     return [QEMU, "-0", name, str(program(package)), *arguments]
+
+
+def assemble(package: str, root: Path) -> Path:
+    """A root folder with a package's files and those of all that it requires, as in an image; gives its program."""
+    recipes = project.load_recipes(ROOT, [package], "tests")
+    for recipe in recipes:
+        build(recipe.name)
+        shutil.copytree(PROGRAMS / recipe.name, root, dirs_exist_ok=True)
+    for recipe in recipes:
+        for link in recipe.link:
+            place = root / link.path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(link.target)
+    (root / "lib").symlink_to("usr/lib")
+    return root / "usr" / "bin" / package
 
 
 def links(package: str) -> list[str]:

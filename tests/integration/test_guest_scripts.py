@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import pexpect
 import pytest
 
 from tests.fakes import ROOT
-from tests.guests import as_ordinary_user, build, program, stand_ins
+from tests.guests import QEMU, as_ordinary_user, assemble, build, program, stand_ins
 
 SCRIPTS = ROOT / "tests" / "guest"
 # swift.sh is about what only swift-os has; root.sh needs root here as there
@@ -55,6 +56,9 @@ def oracle() -> Iterator[Oracle]:
             for package in ("busybox", "tools"):
                 text = text.replace(str(program(package)), str(folder / package))
             file.write_text(text)
+        words = [QEMU, "-L", str(folder / "root"), str(assemble("sqlite3", folder / "root"))]
+        (bin_folder / "sqlite3").write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        (bin_folder / "sqlite3").chmod(0o755)
         yield Oracle(folder)
 
 

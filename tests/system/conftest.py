@@ -33,9 +33,9 @@ def profile_of(name: str) -> Profile:
     return load_profile(ROOT, name)
 
 
-def image_of(profile: str) -> Path:
-    """The image that `make images` built."""
-    path = ROOT / "build" / "images" / f"{profile}.img"
+def image_of(profile: str, *packages: str) -> Path:
+    """The image that `make images` built, the one with more packages where some are named."""
+    path = ROOT / "build" / "images" / f"{'+'.join([profile, *packages])}.img"
     if not path.exists():
         pytest.fail(f"there is no {path}: build it with 'make images'")
     return path

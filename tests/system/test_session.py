@@ -58,7 +58,7 @@ AS_GUEST = ("guest.sh",)
 @pytest.mark.xdist_group("scripts")
 def test_scripts_in_the_guest(tmp_path: Path) -> None:
     """tests/guest, which a Linux host runs alike: as root, and what is for an ordinary user as guest."""
-    with booting(SCRIPTED, image_of("qemu"), folder=tmp_path) as running:
+    with booting(SCRIPTED, image_of("qemu", "sqlite3"), folder=tmp_path) as running:
         to_prompt(running)
         running.console.rewind("login: ")
         person = Person(running.console)
