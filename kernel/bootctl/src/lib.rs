@@ -6,8 +6,10 @@
 //! - [`Current::next`] is the only way to a block that may be written: the sequence goes up by one, the digest is right, and it
 //!   goes to the copy that is not current. So a cut at any byte leaves the old block or the new one (`tests.rs` tries them all).
 //! - [`candidates`] and [`refusal`] are the choice rule, and read nothing but the block.
+//! - [`disk`] finds the disk that a running system was booted from.
 
 mod choice;
+pub mod disk;
 #[cfg(test)]
 mod tests;
 

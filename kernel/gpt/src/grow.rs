@@ -111,15 +111,13 @@ impl Copy {
         let usable = last - COPY;
         self.header[48..56].copy_from_slice(&usable.to_le_bytes());
         let end = (usable + 1) / ALIGNMENT * ALIGNMENT;
-        let used = || self.entries.chunks_exact(self.entry_size).enumerate();
-        let highest = used().filter_map(|(_, entry)| partition(entry)).map(|partition| partition.last()).max();
-        let data = used().find_map(|(index, entry)| {
-            let found = partition(entry)?;
-            (found.type_guid == types::DATA && Some(found.last()) == highest).then_some((index, found))
-        });
-        let Some((index, found)) = data else { return (0, 0) };
+        let used = || (1..).zip(self.entries.chunks_exact(self.entry_size));
+        let partitions = || used().filter_map(|(number, entry)| partition(number, entry));
+        let highest = partitions().map(|partition| partition.last()).max();
+        let data = partitions().find(|found| found.type_guid == types::DATA && Some(found.last()) == highest);
+        let Some(found) = data else { return (0, 0) };
         let sectors = found.sectors.max(end.saturating_sub(found.first));
-        let entry = &mut self.entries[index * self.entry_size..];
+        let entry = &mut self.entries[(found.number as usize - 1) * self.entry_size..];
         entry[40..48].copy_from_slice(&(found.first + sectors - 1).to_le_bytes());
         if let Some(guid) = guid {
             entry[16..32].copy_from_slice(guid);

@@ -50,6 +50,29 @@ const fn digit(character: u8) -> u8 {
     }
 }
 
+/// The GUID that a text names, written as for [`guid`] in digits and letters of either case. `None`: it is none.
+pub fn parse_guid(text: &str) -> Option<Guid> {
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let is_dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    let sound =
+        text.iter().enumerate().all(|(at, byte)| if is_dash(at) { *byte == b'-' } else { byte.is_ascii_hexdigit() });
+    sound.then(|| guid(&text.map(|byte| byte.to_ascii_lowercase())))
+}
+
+/// A GUID as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written<'a>(pub &'a Guid);
+
+impl core::fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (index, place) in [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].into_iter().enumerate() {
+            let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(f, "{dash}{:02x}", self.0[place])?;
+        }
+        Ok(())
+    }
+}
+
 /// Type GUIDs of docs/formats/disk.md.
 pub mod types {
     use super::{Guid, guid};
@@ -89,6 +112,8 @@ pub enum Source {
 /// A partition in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
+    /// Its place in the table, from 1.
+    pub number: u32,
     /// What it holds.
     pub type_guid: Guid,
     /// Its own GUID.
@@ -129,7 +154,7 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// The partitions in use, in the order of the table.
     pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<'a> {
-        self.entries.chunks_exact(self.entry_size).filter_map(partition)
+        (1..).zip(self.entries.chunks_exact(self.entry_size)).filter_map(|(number, entry)| partition(number, entry))
     }
 
     /// The partition with this type and name. The slots share a type, so both are asked for.
@@ -165,11 +190,12 @@ fn u64_at(data: &[u8], at: usize) -> u64 {
 }
 
 /// `None` for an unused entry, or one whose range is empty (`check_entries` has refused those).
-fn partition(entry: &[u8]) -> Option<Partition> {
+fn partition(number: u32, entry: &[u8]) -> Option<Partition> {
     let type_guid: Guid = core::array::from_fn(|i| entry[i]);
     let (first, last) = (u64_at(entry, 32), u64_at(entry, 40));
     let sectors = last.checked_sub(first)?.checked_add(1)?;
     (type_guid != [0; 16]).then(|| Partition {
+        number,
         type_guid,
         guid: core::array::from_fn(|i| entry[16 + i]),
         first,
@@ -269,7 +295,7 @@ impl Header {
                 return Err(Fault::PartitionRange { index, first, last });
             }
             // At most 128 entries, so comparing each with those before it is cheap.
-            let earlier = entries.chunks_exact(self.entry_size).take(index).filter_map(partition);
+            let earlier = entries.chunks_exact(self.entry_size).take(index).filter_map(|entry| partition(0, entry));
             for (_, other) in (0..used).zip(earlier) {
                 if first <= other.last() && other.first <= last {
                     return Err(Fault::Overlap { index, first, last });

@@ -121,7 +121,49 @@ fn guids_are_stored_mixed_endian() {
     assert_eq!(types::ESP[8..], [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);
 }
 
+#[test]
+fn guids_are_read_and_written_as_text() {
+    let text = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+    assert_eq!(parse_guid(text), Some(types::ESP));
+    assert_eq!(parse_guid(&text.to_ascii_uppercase()), Some(types::ESP));
+    assert_eq!(Written(&types::ESP).to_string(), text);
+    let wrong = ["", &text[1..], "c12a7328+f81f-11d2-ba4b-00a0c93ec93b", "c12a7328-f81f-11d2-ba4b-00a0c93ec93g"];
+    for text in wrong {
+        assert_eq!(parse_guid(text), None, "{text}");
+    }
+}
+
+#[test]
+fn partitions_are_numbered_by_their_place() {
+    let mut disk = good_disk();
+    // The second entry is emptied, and the CRCs made right.
+    disk.ends[2 * SECTOR + 128..2 * SECTOR + 256].fill(0);
+    seal(&mut disk);
+    let mut buffer = [0; ENTRIES];
+    let table = read(&mut disk, &mut buffer).unwrap();
+    assert_eq!(table.partitions().map(|partition| partition.number).collect::<Vec<_>>(), [1, 3, 4, 5, 6]);
+}
+
+/// Makes both CRCs of the primary table right.
+fn seal(disk: &mut Sparse) {
+    let array = CRC.checksum(&disk.ends[2 * SECTOR..34 * SECTOR]).to_le_bytes();
+    disk.ends[SECTOR + 88..SECTOR + 92].copy_from_slice(&array);
+    disk.ends[SECTOR + 16..SECTOR + 20].fill(0);
+    let header = CRC.checksum(&disk.ends[SECTOR..SECTOR + 92]).to_le_bytes();
+    disk.ends[SECTOR + 16..SECTOR + 20].copy_from_slice(&header);
+}
+
 proptest! {
+    #[test]
+    fn any_guid_comes_back_from_its_text(guid: Guid) {
+        prop_assert_eq!(parse_guid(&Written(&guid).to_string()), Some(guid));
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{30,40}") {
+        let _ = parse_guid(&text);
+    }
+
     /// CRCs would catch nearly every change, so both are made right again after it.
     #[test]
     fn whatever_is_read_lies_on_the_disk(changes in prop::collection::vec((0usize..92 + 768, any::<u8>()), 0..5)) {
@@ -129,11 +171,7 @@ proptest! {
         for (at, value) in changes {
             disk.ends[if at < 92 { SECTOR + at } else { 2 * SECTOR + at - 92 }] = value;
         }
-        let array = CRC.checksum(&disk.ends[2 * SECTOR..34 * SECTOR]).to_le_bytes();
-        disk.ends[SECTOR + 88..SECTOR + 92].copy_from_slice(&array);
-        disk.ends[SECTOR + 16..SECTOR + 20].fill(0);
-        let header = CRC.checksum(&disk.ends[SECTOR..SECTOR + 92]).to_le_bytes();
-        disk.ends[SECTOR + 16..SECTOR + 20].copy_from_slice(&header);
+        seal(&mut disk);
         let sectors = disk.sectors;
         let mut buffer = [0; ENTRIES];
         let table = read(&mut disk, &mut buffer).unwrap();

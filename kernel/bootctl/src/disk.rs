@@ -1,0 +1,126 @@
+//! Which of the disks that a running system finds is the one that it was booted from. Never a guess: two that fit are as good as none.
+
+/// Sequence and digest of a boot-control block: no two machines that ever went different ways share them.
+pub type Stamp = (u64, [u8; 32]);
+
+/// What is known of the disk that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The loader named it: the GUID of its partition table, and the block that was current, if there was any.
+    Loader {
+        /// As it is stored.
+        guid: [u8; 16],
+        /// Of the current block.
+        stamp: Option<Stamp>,
+    },
+    /// The command line names its GUID.
+    Guid([u8; 16]),
+    /// Nobody names it: it is the one that has partitions of ours.
+    Only,
+}
+
+/// A disk with a partition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The GUID of its table.
+    pub guid: [u8; 16],
+    /// Of its current boot-control block, if it has one.
+    pub stamp: Option<Stamp>,
+    /// It has partitions of ours.
+    pub has_ours: bool,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This candidate, counted from 0, and no other.
+    One(usize),
+    /// None fits.
+    None,
+    /// So many fit.
+    Several(usize),
+}
+
+impl Wanted {
+    fn fits(&self, disk: &Candidate) -> bool {
+        match self {
+            // A table without a GUID names nothing.
+            Self::Loader { guid, .. } | Self::Guid(guid) if *guid == [0; 16] => false,
+            Self::Loader { guid, stamp } => disk.guid == *guid && (stamp.is_none() || disk.stamp == *stamp),
+            Self::Guid(guid) => disk.guid == *guid,
+            Self::Only => disk.has_ours,
+        }
+    }
+
+    /// Looks for the disk.
+    pub fn choose(&self, disks: &[Candidate]) -> Choice {
+        let mut fitting = disks.iter().enumerate().filter(|(_, disk)| self.fits(disk));
+        match (fitting.next(), fitting.count()) {
+            (None, _) => Choice::None,
+            (Some((index, _)), 0) => Choice::One(index),
+            (Some(_), others) => Choice::Several(others + 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn disk(guid: u8, stamp: Option<u8>, has_ours: bool) -> Candidate {
+        let stamp = match stamp {
+            Some(stamp) => Some((stamp as u64, [stamp; 32])),
+            None => None,
+        };
+        Candidate { guid: [guid; 16], stamp, has_ours }
+    }
+
+    fn loader(guid: u8, stamp: Option<u8>) -> Wanted {
+        Wanted::Loader { guid: [guid; 16], stamp: disk(guid, stamp, true).stamp }
+    }
+
+    #[test]
+    fn a_table_of_disks_and_choices() {
+        let (mine, other) = (disk(1, Some(7), true), disk(2, Some(7), true));
+        let (older, copy, plain) = (disk(1, Some(6), true), mine, disk(3, None, false));
+        for (wanted, disks, expected) in [
+            (loader(1, Some(7)), &[other, mine, plain][..], Choice::One(1)),
+            (loader(1, Some(7)), &[older, mine], Choice::One(1)), // a copy that went another way
+            (loader(1, Some(7)), &[older, other], Choice::None),
+            (loader(1, Some(7)), &[mine, plain, copy], Choice::Several(2)),
+            (loader(1, None), &[mine], Choice::One(0)), // it had no valid block when the loader looked
+            (loader(1, None), &[mine, older], Choice::Several(2)),
+            (loader(0, None), &[disk(0, None, true)], Choice::None),
+            (Wanted::Guid([1; 16]), &[other, older], Choice::One(1)),
+            (Wanted::Guid([1; 16]), &[older, mine], Choice::Several(2)),
+            (Wanted::Guid([9; 16]), &[older, mine], Choice::None),
+            (Wanted::Guid([0; 16]), &[disk(0, None, true)], Choice::None),
+            (Wanted::Only, &[plain, mine], Choice::One(1)),
+            (Wanted::Only, &[plain, mine, other], Choice::Several(2)),
+            (Wanted::Only, &[plain], Choice::None),
+            (Wanted::Only, &[], Choice::None),
+        ] {
+            assert_eq!(wanted.choose(disks), expected, "{wanted:?} among {disks:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_the_disks_decides_nothing(
+            disks in prop::collection::vec((0_u8..3, prop::option::of(0_u8..3), any::<bool>()), 0..6),
+            guid in 0_u8..3,
+            stamp in prop::option::of(0_u8..3),
+            kind in 0_usize..3,
+        ) {
+            let disks: Vec<_> = disks.into_iter().map(|(guid, stamp, ours)| disk(guid, stamp, ours)).collect();
+            let wanted = [loader(guid, stamp), Wanted::Guid([guid; 16]), Wanted::Only][kind];
+            let reversed: Vec<_> = disks.iter().rev().copied().collect();
+            let there = match wanted.choose(&disks) {
+                Choice::One(index) => Choice::One(disks.len() - 1 - index),
+                other => other,
+            };
+            prop_assert_eq!(wanted.choose(&reversed), there);
+        }
+    }
+}
