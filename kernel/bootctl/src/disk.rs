@@ -1,7 +1,21 @@
 //! Which of the disks that a running system finds is the one that it was booted from. Never a guess: two that fit are as good as none.
 
+use crate::{DIGEST, SEQUENCE, get, is_valid};
+
 /// Sequence and digest of a boot-control block: no two machines that ever went different ways share them.
 pub type Stamp = (u64, [u8; 32]);
+
+/// The stamp of the copy that counts, by the rule of [`crate::Current::of`], for who has no stack for whole blocks.
+pub fn stamp(copies: [&[u8]; 2]) -> Option<Stamp> {
+    let stamps = copies.map(|copy| {
+        let bytes = copy.first_chunk().filter(|bytes| is_valid(bytes))?;
+        Some((u64::from_le_bytes(get(bytes, SEQUENCE)), get(bytes, DIGEST)))
+    });
+    match stamps {
+        [Some(zero), Some(one)] if one.0 > zero.0 => Some(one),
+        [zero, one] => zero.or(one),
+    }
+}
 
 /// What is known of the disk that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +117,27 @@ mod tests {
         ] {
             assert_eq!(wanted.choose(disks), expected, "{wanted:?} among {disks:?}");
         }
+    }
+
+    #[test]
+    fn the_stamp_is_that_of_the_block_that_counts() {
+        let block = |sequence: u64| {
+            let mut block = crate::Block::empty();
+            block.put(SEQUENCE, &sequence.to_le_bytes());
+            block.seal();
+            block.bytes
+        };
+        let (old, new, mut damaged) = (block(4), block(5), block(6));
+        damaged[700] ^= 1;
+        for copies in
+            [[&old, &new], [&new, &old], [&new, &new], [&damaged, &old], [&new, &damaged], [&damaged, &damaged]]
+        {
+            let copies = copies.map(<[u8; crate::SIZE]>::as_slice);
+            let current = crate::Current::of(copies).map(|current| (current.block.sequence(), current.block.digest()));
+            assert_eq!(stamp(copies), current);
+        }
+        assert_eq!(stamp([&old, &new]).map(|stamp| stamp.0), Some(5));
+        assert_eq!(stamp([&[], &old[..4095]]), None);
     }
 
     proptest! {

@@ -27,6 +27,7 @@ pub const MAX_PRIORITY: u8 = 15;
 pub const MAX_TRIES: u8 = 7;
 
 const IN_USE: u32 = 736;
+const SEQUENCE: usize = 16;
 const DIGEST: usize = 4064;
 const SLOTS: [usize; 2] = [96, 352];
 const FAILED: usize = 608;
@@ -179,12 +180,8 @@ impl Block {
 
     /// A copy, when it is valid.
     pub fn parse(copy: &[u8]) -> Option<Self> {
-        let block = Self { bytes: *copy.first_chunk()? };
-        let sound = block.bytes[..8] == *b"SWIFTBCT"
-            && u16::from_le_bytes(block.get(8)) == 1
-            && u32::from_le_bytes(block.get(12)) as usize <= DIGEST
-            && block.digest() == block.computed_digest();
-        sound.then_some(block)
+        let bytes = copy.first_chunk()?;
+        is_valid(bytes).then_some(Self { bytes: *bytes })
     }
 
     /// As they are to be written.
@@ -194,7 +191,7 @@ impl Block {
 
     /// Larger is newer.
     pub fn sequence(&self) -> u64 {
-        u64::from_le_bytes(self.get(16))
+        u64::from_le_bytes(self.get(SEQUENCE))
     }
 
     /// Smallest rollback index that may boot.
@@ -257,23 +254,35 @@ impl Block {
         self.put(at + 96, &entry.reason);
     }
 
-    /// `N` bytes at an offset that this crate knows.
     fn get<const N: usize>(&self, at: usize) -> [u8; N] {
-        core::array::from_fn(|i| self.bytes[at + i])
+        get(&self.bytes, at)
     }
 
     fn put(&mut self, at: usize, data: &[u8]) {
         self.bytes[at..at + data.len()].copy_from_slice(data);
     }
 
-    fn computed_digest(&self) -> [u8; 32] {
-        Sha256::digest(&self.bytes[..DIGEST]).into()
-    }
-
     fn seal(&mut self) {
-        let digest = self.computed_digest();
+        let digest = computed_digest(&self.bytes);
         self.put(DIGEST, &digest);
     }
+}
+
+/// `N` bytes at an offset that this crate knows.
+fn get<const N: usize>(bytes: &[u8; SIZE], at: usize) -> [u8; N] {
+    core::array::from_fn(|i| bytes[at + i])
+}
+
+fn computed_digest(bytes: &[u8; SIZE]) -> [u8; 32] {
+    Sha256::digest(&bytes[..DIGEST]).into()
+}
+
+/// Whether a copy is valid.
+fn is_valid(bytes: &[u8; SIZE]) -> bool {
+    bytes[..8] == *b"SWIFTBCT"
+        && u16::from_le_bytes(get(bytes, 8)) == 1
+        && u32::from_le_bytes(get(bytes, 12)) as usize <= DIGEST
+        && get(bytes, DIGEST) == computed_digest(bytes)
 }
 
 /// How many copies were valid.
@@ -324,7 +333,7 @@ impl Current {
     /// is at its end, which only damage can bring about.
     pub fn next(&self, changed: &Block) -> Option<Write> {
         let mut block = changed.clone();
-        block.put(16, &self.block.sequence().checked_add(1)?.to_le_bytes());
+        block.put(SEQUENCE, &self.block.sequence().checked_add(1)?.to_le_bytes());
         block.seal();
         Some(Write { copy: 1 - self.copy, block })
     }
@@ -337,7 +346,7 @@ impl Current {
 
 /// The first write to a partition without a valid copy.
 pub fn first_write(mut block: Block) -> Write {
-    block.put(16, &1u64.to_le_bytes());
+    block.put(SEQUENCE, &1u64.to_le_bytes());
     block.seal();
     Write { copy: 0, block }
 }

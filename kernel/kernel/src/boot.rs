@@ -69,6 +69,12 @@ pub fn command_line() -> &'static str {
     })
 }
 
+/// What the command line says after `KEY=`; the first time that it names the key counts.
+#[must_use]
+pub fn option(key: &str) -> Option<&'static str> {
+    command_line().split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}
+
 /// Mounts the base and what goes on top of it, and gives the console to programs.
 fn open_files() {
     let info = info();

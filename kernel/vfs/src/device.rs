@@ -58,6 +58,16 @@ pub trait Device<W: World>: Send + Sync {
         result
     }
 
+    /// Writes like [`Device::write`], and returns when these blocks are on stable media; it says nothing of other writes. A device that can
+    /// do that with one request has no need of a flush.
+    ///
+    /// # Errors
+    /// As for [`Device::write`] and [`Device::flush`].
+    fn write_through(&self, block: u64, pages: &[W::Page]) -> Result<(), Errno> {
+        self.write(block, pages)?;
+        self.flush()
+    }
+
     /// Returns when every write that had ended before this call began is on stable media.
     ///
     /// # Errors

@@ -36,6 +36,37 @@ impl Dma {
         }
     }
 
+    /// Copy bytes in, from `offset` on, a multiple of 8.
+    pub fn put(&self, offset: usize, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for (index, word) in words.iter().enumerate() {
+            let at = self.at::<u64>(offset + 8 * index);
+            // SAFETY: `at` gives an aligned address inside the block, which lives as long as `self`. Volatile: the device may read it.
+            unsafe { at.write_volatile(u64::from_ne_bytes(*word)) };
+        }
+        for (index, byte) in rest.iter().enumerate() {
+            let at = self.at::<u8>(offset + 8 * words.len() + index);
+            // SAFETY: as above.
+            unsafe { at.write_volatile(*byte) };
+        }
+    }
+
+    /// Copy bytes out, from `offset` on, a multiple of 8.
+    pub fn get(&self, offset: usize, out: &mut [u8]) {
+        let (words, rest) = out.as_chunks_mut::<8>();
+        let behind = offset + 8 * words.len();
+        for (index, word) in words.iter_mut().enumerate() {
+            let at = self.at::<u64>(offset + 8 * index);
+            // SAFETY: as in `put`; the device may write it.
+            *word = unsafe { at.read_volatile() }.to_ne_bytes();
+        }
+        for (index, byte) in rest.iter_mut().enumerate() {
+            let at = self.at::<u8>(behind + index);
+            // SAFETY: as above.
+            *byte = unsafe { at.read_volatile() };
+        }
+    }
+
     fn at<T>(&self, offset: usize) -> *mut T {
         assert!(
             offset <= self.block.size() - size_of::<T>() && offset.is_multiple_of(size_of::<T>()),

@@ -1,5 +1,6 @@
 //! Devices.
 
+pub mod block;
 pub mod console;
 mod dma;
 pub mod gic;
@@ -9,6 +10,7 @@ pub mod mmio;
 mod pci;
 mod rng;
 mod virtio;
+mod wires;
 
 use platform::GicVersion;
 
@@ -34,4 +36,5 @@ pub fn init() {
     pci::enumerate(virtio::probe_pci);
     rng::collect();
     random::finish_sources();
+    block::settle();
 }

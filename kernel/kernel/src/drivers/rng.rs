@@ -10,6 +10,7 @@ use virtio::queue::{Buffer, Layout, Queue};
 use virtio::{Error, Transport};
 
 use super::dma::Dma;
+use super::virtio::Way;
 use crate::arch::timer;
 use crate::event;
 use crate::random;
@@ -42,8 +43,11 @@ impl Drop for Reset {
 }
 
 /// Set up an entropy device and lend it a buffer.
-pub fn start(transport: Box<dyn Transport + Send>, way: &'static str) {
-    let name = if way == "pci" { "virtio-rng-pci" } else { "virtio-rng-mmio" };
+pub fn start(transport: Box<dyn Transport + Send>, way: Way) {
+    let name = match way {
+        Way::Pci => "virtio-rng-pci",
+        Way::Mmio => "virtio-rng-mmio",
+    };
     match setup(transport, name) {
         Ok(device) => DEVICES.lock().push(device),
         Err(error) => event!("virtio.error", what = name, why = error),

@@ -1,6 +1,7 @@
 //! virtio devices over both transports: found here, driven elsewhere.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use pci::{Address, ConfigAccess, Function};
 use virtio::mmio::Mmio as MmioTransport;
@@ -9,8 +10,21 @@ use virtio::{Error, Transport, device_type};
 
 use super::mmio::Mmio;
 use super::pci::HostBridge;
-use super::rng;
+use super::wires::Place;
+use super::{block, rng};
 use crate::event;
+
+/// A transport that a driver and its interrupt handler share.
+pub type SharedTransport = Arc<dyn Transport + Send + Sync>;
+
+/// The bus that a device is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// virtio-mmio.
+    Mmio,
+    /// virtio-pci.
+    Pci,
+}
 
 const PAGE: u64 = 4096;
 /// A longer piece of a BAR is not mapped: QEMU's longest, the notification area of 1024 queues, has 4 MiB.
@@ -33,7 +47,7 @@ pub fn probe_mmio() {
             continue;
         };
         match MmioTransport::probe(registers) {
-            Ok(Some(device)) => drive(Box::new(device), "mmio"),
+            Ok(Some(device)) => drive(Box::new(device), Way::Mmio, Place::Line(slot.interrupt)),
             Ok(None) => {}
             Err(error) => event!("virtio.error", what = format_args!("mmio slot at {base:#x}"), why = error),
         }
@@ -47,7 +61,7 @@ pub fn probe_pci(bridge: &HostBridge, function: &Function) {
         return;
     };
     match pci_transport(bridge, function, kind) {
-        Ok(device) => drive(Box::new(device), "pci"),
+        Ok(device) => drive(Box::new(device), Way::Pci, Place::Function(bridge, function)),
         Err(error) => event!("virtio.error", what = function.address, why = error),
     }
 }
@@ -76,8 +90,10 @@ fn pci_transport(bridge: &HostBridge, function: &Function, kind: u32) -> Result<
     PciTransport::new(kind, &capabilities, window).ok_or(Error::Capability("BAR"))
 }
 
-fn drive(device: Box<dyn Transport + Send>, transport: &'static str) {
-    if device.device_type() == device_type::ENTROPY {
-        rng::start(device, transport);
+fn drive(device: Box<dyn Transport + Send + Sync>, way: Way, place: Place<'_>) {
+    match device.device_type() {
+        device_type::ENTROPY => rng::start(device, way),
+        device_type::BLOCK => block::start_blk(device.into(), way, place),
+        _ => {}
     }
 }
