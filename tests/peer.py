@@ -1,7 +1,7 @@
 """The peer: Debian's Linux for arm64 with the same programs on the same QEMU board, for `make bench`.
 
-An initramfs of BusyBox, the modules of disk and ext4 and the programs that are put to work; the disk holds one ext4 made
-by mkfs.ext4 with its defaults, mounted at /data.
+An initramfs of BusyBox, the modules of disk and ext4 and the programs that are put to work; the disk holds one ext4
+made by mkfs.ext4 with its defaults, mounted at /data.
 """
 
 from __future__ import annotations
