@@ -19,21 +19,38 @@
 //!     }
 //! }
 //! ```
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod attributes;
+mod cache;
+mod create;
+mod directory;
 mod error;
+mod extents;
+mod format;
+pub mod layout;
+mod log;
+mod open;
+mod quota;
+mod space;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod types;
 mod volume;
+mod xattr;
 
 pub use error::{Damage, Error, Missing, OpenError, Stop, What};
+pub use format::Format;
+pub use open::{Opening, Replay};
 pub use types::{
     Allocation, Attributes, Block, Bytes, Change, Entry, Extent, Found, InodeNumber, Mapping, New, Options, Plan,
     Progress, Quota, Removed, Run, SetXattr, Statistics, Step,
 };
-pub use volume::{Opening, Volume};
+pub use volume::Volume;
 
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;
@@ -43,5 +60,7 @@ pub const NAME_MAX: usize = 255;
 pub const TARGET_MAX: usize = 4095;
 /// Number of the root directory.
 pub const ROOT: InodeNumber = 1;
+/// Number of the inode that leads to the table of quotas; it has no name.
+pub const QUOTAS: InodeNumber = 2;
 /// Most bytes of a file: 16 TiB less one block, by 32-bit block numbers within it.
 pub const FILE_MAX: u64 = (u32::MAX as u64) * BLOCK as u64;

@@ -1,7 +1,6 @@
 //! What operations take and give.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Number of an inode; never 0.
@@ -229,17 +228,14 @@ pub struct Statistics {
     pub inodes_free: u64,
 }
 
-/// A block's bytes, shared between the cache and a plan. They stand in an allocation of exactly one page.
-#[derive(Clone)]
-pub struct Block(pub(crate) Arc<Page>);
-
-pub(crate) struct Page(pub(crate) Box<Bytes>);
+/// A block's bytes, in an allocation of exactly one page.
+pub struct Block(pub(crate) Box<Bytes>);
 
 impl core::ops::Deref for Block {
     type Target = Bytes;
 
     fn deref(&self) -> &Bytes {
-        &self.0.0
+        &self.0
     }
 }
 
@@ -263,7 +259,6 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) steps: Vec<Step>,
-    pub(crate) checkpoint: bool,
 }
 
 impl Plan {
