@@ -1,58 +1,147 @@
 #![cfg_attr(not(test), no_std)]
-//! SHA-256 of bytes in memory, with the CPU's instructions where it has them (FIPS 180-4).
+//! SHA-256 (FIPS 180-4), with the CPU's instructions where it has them.
 //!
 //! `sha2` does the work, but on bare metal it never asks the CPU, and its software path costs 32 instructions per byte: more
-//! for a kernel than the rest of a boot. So the block function is chosen here: [`best`] asks the CPU once, [`software`] is `sha2`'s
-//! own. Both are held to the same vectors.
+//! for a kernel than the rest of a boot. So the block function is chosen here: [`Engine::best`] asks the CPU once,
+//! [`Engine::software`] is `sha2`'s own. Both are held to the same vectors.
+//!
+//! The CPU's instructions work on vector registers. `blocks.s` puts back each one that it uses, so that it may be called where they
+//! hold another's values (a kernel's system call) as long as nobody else runs on this CPU meanwhile who looks at them: interrupts may
+//! come, a switch to another thread may not.
 
 use sha2::block_api::compress256;
 
-/// Hashes bytes.
-pub type Digest = fn(&[u8]) -> [u8; 32];
+/// Bytes of a hash.
+pub const LENGTH: usize = 32;
+/// Bytes of a block.
+const BLOCK: usize = 64;
 
-type Blocks = fn(&mut [u32; 8], &[[u8; 64]]);
+/// Hashes bytes.
+pub type Digest = fn(&[u8]) -> [u8; LENGTH];
+
+type Blocks = fn(&mut [u32; 8], &[[u8; BLOCK]]);
 
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// Without the CPU's help.
-pub fn software(data: &[u8]) -> [u8; 32] {
-    digest(data, compress256)
+pub fn software(data: &[u8]) -> [u8; LENGTH] {
+    Hasher::new(Engine::software()).after(data)
 }
 
-/// The fastest that this CPU has. Uses vector registers, so it is for code that may.
+/// The fastest that this CPU has.
 pub fn best() -> Digest {
     #[cfg(target_arch = "aarch64")]
     if aarch64::is_supported() {
-        return |data| digest(data, aarch64::compress_if_supported);
+        return |data| Hasher::new(Engine { blocks: aarch64::blocks_if_supported }).after(data);
     }
     software
 }
 
-/// FIPS 180-4, sections 5.1.1 and 6.2: whole blocks from where they lie, then the padded rest.
-fn digest(data: &[u8], blocks: Blocks) -> [u8; 32] {
-    let mut state = INITIAL;
-    let (whole, rest) = data.as_chunks::<64>();
-    blocks(&mut state, whole);
-    let mut tail = [[0; 64]; 2];
-    let flat = tail.as_flattened_mut();
-    flat[..rest.len()].copy_from_slice(rest);
-    flat[rest.len()] = 0x80;
-    // The length takes 8 bytes at the end of the last block.
-    let used = if rest.len() < 56 { 1 } else { 2 };
-    flat[64 * used - 8..64 * used].copy_from_slice(&(data.len() as u64 * 8).to_be_bytes());
-    blocks(&mut state, &tail[..used]);
-    let mut out = [0; 32];
-    for (bytes, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
+/// How blocks are hashed.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine {
+    blocks: Blocks,
+}
+
+impl Engine {
+    /// Without the CPU's help.
+    #[must_use]
+    pub fn software() -> Self {
+        Self { blocks: compress256 }
     }
-    out
+
+    /// The fastest that this CPU has.
+    #[must_use]
+    pub fn best() -> Self {
+        #[cfg(target_arch = "aarch64")]
+        if aarch64::is_supported() {
+            return Self { blocks: aarch64::blocks_if_supported };
+        }
+        Self::software()
+    }
+}
+
+/// A hash that has taken the first bytes of a text. A copy of it goes on from there.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    engine: Engine,
+    state: [u32; 8],
+    /// Bytes that do not fill a block yet: the first `length % BLOCK`.
+    pending: [u8; BLOCK],
+    length: u64,
+}
+
+impl Hasher {
+    /// That has taken nothing.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, state: INITIAL, pending: [0; BLOCK], length: 0 }
+    }
+
+    /// Takes bytes: whole blocks from where they lie.
+    pub fn update(&mut self, data: &[u8]) {
+        let used = self.pending_length();
+        self.length += data.len() as u64;
+        let mut data = data;
+        if used > 0 {
+            let (first, behind) = data.split_at(data.len().min(BLOCK - used));
+            self.pending[used..used + first.len()].copy_from_slice(first);
+            data = behind;
+            if used + first.len() < BLOCK {
+                return;
+            }
+            (self.engine.blocks)(&mut self.state, &[self.pending]);
+        }
+        let (whole, rest) = data.as_chunks::<BLOCK>();
+        if !whole.is_empty() {
+            (self.engine.blocks)(&mut self.state, whole);
+        }
+        self.pending[..rest.len()].copy_from_slice(rest);
+    }
+
+    /// The hash of what was taken and then `data`, which is not remembered.
+    #[must_use]
+    pub fn after(&self, data: &[u8]) -> [u8; LENGTH] {
+        let mut whole = self.clone();
+        whole.update(data);
+        whole.finish()
+    }
+
+    /// The hash (FIPS 180-4, section 5.1.1: a one bit, zeros, and the length in bits at the end of the last block).
+    fn finish(mut self) -> [u8; LENGTH] {
+        const LENGTH_AT: usize = BLOCK - size_of::<u64>();
+        let used = self.pending_length();
+        self.pending[used] = 0x80;
+        self.pending[used + 1..].fill(0);
+        if used >= LENGTH_AT {
+            (self.engine.blocks)(&mut self.state, &[self.pending]);
+            self.pending.fill(0);
+        }
+        self.pending[LENGTH_AT..].copy_from_slice(&(self.length * 8).to_be_bytes());
+        (self.engine.blocks)(&mut self.state, &[self.pending]);
+        let mut out = [0; LENGTH];
+        for (bytes, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(self.state) {
+            *bytes = word.to_be_bytes();
+        }
+        out
+    }
+
+    fn pending_length(&self) -> usize {
+        (self.length % BLOCK as u64) as usize
+    }
 }
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64 {
-    use core::arch::aarch64::*;
-    use core::arch::asm;
+    use super::BLOCK;
+    use core::arch::{asm, global_asm};
+
+    global_asm!(include_str!("blocks.s"));
+
+    unsafe extern "C" {
+        fn sha256_blocks(state: *mut u32, data: *const u8, count: usize);
+    }
 
     /// ID_AA64ISAR0_EL1.SHA2, bits 15:12: not 0 when SHA256H, SHA256H2, SHA256SU0 and SHA256SU1 are there (Arm ARM, D23.2.61).
     /// At EL0 Linux emulates the read.
@@ -63,59 +152,10 @@ mod aarch64 {
         features >> 12 & 15 != 0
     }
 
-    pub fn compress_if_supported(state: &mut [u32; 8], blocks: &[[u8; 64]]) {
-        // SAFETY: `best` hands this function out only after `is_supported`, and nothing else names it.
-        unsafe { compress(state, blocks) }
-    }
-
-    static ROUNDS: [u32; 64] = [
-        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98,
-        0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786,
-        0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8,
-        0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13,
-        0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819,
-        0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a,
-        0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
-        0xc67178f2,
-    ];
-
-    /// Four words of the schedule or of the constants at `at`.
-    #[target_feature(enable = "sha2")]
-    fn load(words: &[u32], at: usize) -> uint32x4_t {
-        let four: &[u32; 4] = words[at..].first_chunk().expect("callers stay four words from the end");
-        // SAFETY: the reference covers the 16 bytes, and the load needs no more alignment than theirs.
-        unsafe { vld1q_u32(four.as_ptr()) }
-    }
-
-    /// FIPS 180-4, section 6.2.2, four rounds at a time (Arm ARM, C7.2: SHA256H and its companions).
-    #[target_feature(enable = "sha2")]
-    fn compress(state: &mut [u32; 8], blocks: &[[u8; 64]]) {
-        let mut abcd = load(state, 0);
-        let mut efgh = load(state, 4);
-        for block in blocks {
-            let (abcd_before, efgh_before) = (abcd, efgh);
-            let words: [u32; 16] =
-                core::array::from_fn(|i| u32::from_be_bytes(core::array::from_fn(|byte| block[4 * i + byte])));
-            let mut schedule = [load(&words, 0), load(&words, 4), load(&words, 8), load(&words, 12)];
-            for group in 0..16 {
-                let now = schedule[group % 4];
-                let keyed = vaddq_u32(now, load(&ROUNDS, 4 * group));
-                (abcd, efgh) = (vsha256hq_u32(abcd, efgh, keyed), vsha256h2q_u32(efgh, abcd, keyed));
-                if group < 12 {
-                    let started = vsha256su0q_u32(now, schedule[(group + 1) % 4]);
-                    schedule[group % 4] =
-                        vsha256su1q_u32(started, schedule[(group + 2) % 4], schedule[(group + 3) % 4]);
-                }
-            }
-            abcd = vaddq_u32(abcd, abcd_before);
-            efgh = vaddq_u32(efgh, efgh_before);
-        }
-        let (low, high) = state.split_at_mut(4);
-        // SAFETY: each half is four words, 16 bytes.
-        unsafe {
-            vst1q_u32(low.as_mut_ptr(), abcd);
-            vst1q_u32(high.as_mut_ptr(), efgh);
-        }
+    pub fn blocks_if_supported(state: &mut [u32; 8], blocks: &[[u8; BLOCK]]) {
+        // SAFETY: an `Engine` holds this function only after `is_supported`, and nothing else names it. It reads `count` blocks from the slice and
+        // writes the eight words, and leaves all registers that a call must preserve as they were, and the vector registers too.
+        unsafe { sha256_blocks(state.as_mut_ptr(), blocks.as_ptr().cast(), blocks.len()) }
     }
 }
 
@@ -166,6 +206,24 @@ mod tests {
     #[test]
     fn this_cpu_has_the_instructions() {
         assert!(aarch64::is_supported());
+    }
+
+    /// In pieces of every size, and from a state that was kept.
+    #[test]
+    fn pieces_make_the_same_hash() {
+        let data: Vec<u8> = (0..=255).cycle().take(300).collect();
+        for engine in [Engine::software(), Engine::best()] {
+            for size in 1..150 {
+                let mut hasher = Hasher::new(engine);
+                let mut taken = 0;
+                for piece in data.chunks(size) {
+                    assert_eq!(hasher.after(&data[taken..]), software(&data));
+                    hasher.update(piece);
+                    taken += piece.len();
+                }
+                assert_eq!(hasher.after(&[]), software(&data));
+            }
+        }
     }
 
     proptest! {
