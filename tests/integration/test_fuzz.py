@@ -12,9 +12,11 @@ import re
 import struct
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from swiftbuild.wire import symbols
+from swiftbuild.limits import PAGE
+from swiftbuild.wire import symbols, verity
 
 from tests import images
 
@@ -69,6 +71,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
         "gpt": [(VECTORS / "gpt" / "base.bin").read_bytes()],
         "image": [(folder / "good" / "slot").read_bytes()],
         "ksyms": [symbols.encode([(symbols.KERNEL_BASE, "entry"), (symbols.KERNEL_BASE + 0x1000, "main")])],
+        "verity": [verity_tree(1), verity_tree(3), verity_tree(130)],
         "release": [(VECTORS / "release" / "base.bin").read_bytes()],
     }
 
@@ -86,6 +89,13 @@ def acpi_tables() -> bytes:
         (4, bytes(8) + struct.pack("<QHBBI", 0x40_1000_0000, 0, 0, 255, 0)),
     )
     return b"".join(struct.pack("<BH", kind, len(body)) + body for kind, body in bodies)
+
+
+def verity_tree(blocks: int) -> bytes:
+    """Count, root, superblock and tree as the target takes them, over its data."""
+    data = b"".join(bytes([block & 0xFF]) * PAGE for block in range(blocks))
+    tree = verity.build(data, uuid=UUID(int=1), salt=bytes(range(32)))
+    return struct.pack("<H", blocks - 1) + tree.root + tree.section
 
 
 def test_the_targets_are_found() -> None:

@@ -6,6 +6,8 @@ use elfload::PAGE;
 use erofs::{Image, Inode, Piece};
 use gpt::{Disk, ENTRIES, SECTOR, Unreadable};
 use release::{HEADER_SIZE, Header, SignatureArea};
+use sha256::Engine;
+use verity::{BLOCK, DIGESTS_PER_BLOCK, Superblock, Verifier};
 
 pub fn release(data: &[u8]) {
     let _ = SignatureArea::parse(data);
@@ -207,6 +209,41 @@ fn read_all(image: &Image<'_>, inode: &Inode, image_length: usize) {
     if let Ok(count) = image.read(inode, inode.size / 2, &mut buffer) {
         assert!(count <= buffer.len());
     }
+}
+
+/// Count of data blocks, root, superblock and tree. The data follow from the count; a block passes exactly when each hash on its way, reckoned
+/// with nothing remembered, is what the tree says.
+pub fn verity(data: &[u8]) {
+    let Some((&count, data)) = data.split_first_chunk::<2>() else { return };
+    let Some((&root, section)) = data.split_first_chunk::<32>() else { return };
+    let blocks = u64::from(u16::from_le_bytes(count) % 300) + 1;
+    let Ok(verifier) = Verifier::new(section, blocks * BLOCK as u64, root, Engine::best()) else { return };
+    let superblock = Superblock::read(section, blocks).expect("the verifier has read it");
+    assert_eq!(superblock.encode(), section[..BLOCK]);
+    let hash = |block: &[u8]| sha256::software(&[superblock.salt(), block].concat());
+    let counts = [blocks.div_ceil(DIGESTS_PER_BLOCK), blocks.div_ceil(DIGESTS_PER_BLOCK * DIGESTS_PER_BLOCK)];
+    let levels = &counts[..verifier.layout().levels()];
+    for block in [0, blocks / 2, blocks - 1, 0] {
+        let (mut expected, mut number, mut wrong) = (Vec::new(), block, None);
+        let content = [block as u8; BLOCK];
+        expected.push(hash(&content));
+        let mut stored = Vec::new();
+        // The lowest level comes last in the section.
+        for level in 0..levels.len() {
+            let above: u64 = levels[level + 1..].iter().sum();
+            let at = BLOCK * (1 + above + number / DIGESTS_PER_BLOCK) as usize;
+            let tree = &section[at..at + BLOCK];
+            stored.push(tree[32 * (number % DIGESTS_PER_BLOCK) as usize..][..32].to_vec());
+            expected.push(hash(tree));
+            number /= DIGESTS_PER_BLOCK;
+        }
+        stored.push(root.to_vec());
+        for (level, (one, other)) in expected.iter().zip(&stored).enumerate() {
+            wrong = if one[..] == other[..] { wrong } else { Some(level) };
+        }
+        assert_eq!(verifier.verify(block, &content).map_err(|failure| failure.level), wrong.map_or(Ok(()), Err));
+    }
+    assert!(verifier.verify(blocks, &[0; BLOCK]).is_err());
 }
 
 pub fn ksyms(data: &[u8]) {

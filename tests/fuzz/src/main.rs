@@ -36,6 +36,7 @@ const TARGETS: [(&str, Target); 19] = [
     ("release", formats::release),
     ("scsi", hardware::scsi),
     ("signal", formats::signal),
+    ("verity", formats::verity),
     ("virtio", hardware::virtio),
     ("vmmap", state::vmmap),
 ];
