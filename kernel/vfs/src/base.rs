@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use core::any::Any;
+use core::ops::Range;
 
 use erofs::{Error, Image, Piece};
 use linux::Errno;
@@ -196,7 +197,7 @@ impl<W: World> File<W> for Node<W> {
         self.kind() == Kind::Regular
     }
 
-    fn sync(&self) -> Result<(), Errno> {
+    fn sync(&self, _bytes: Range<u64>, _data_only: bool) -> Result<(), Errno> {
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! What an open file can do, and the object behind a handle.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use linux::Errno;
 use linux::dirent;
 use linux::flags::{
-    FIONREAD, O_ACCMODE, O_APPEND, O_ASYNC, O_DIRECT, O_NOATIME, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, POLLIN,
-    POLLOUT, POLLRDNORM, POLLWRNORM, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
+    FIONREAD, O_ACCMODE, O_APPEND, O_ASYNC, O_DIRECT, O_DSYNC, O_NOATIME, O_NONBLOCK, O_PATH, O_RDONLY, O_SYNC,
+    O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
 };
 
 use crate::inode::{Kind, Metadata};
@@ -18,6 +19,17 @@ use crate::{Path, Sink, Source, World};
 pub trait Watch<'a, W: World> {
     /// `queue` is woken when what `poll` returned may have changed.
     fn on(&mut self, queue: &'a W::WaitQueue);
+}
+
+/// What `fallocate` does to a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocate {
+    /// Room for it is set aside, and the file ends behind it at the earliest.
+    Extend,
+    /// Room for it is set aside; the size stays.
+    Keep,
+    /// It becomes a hole; the size stays.
+    Punch,
 }
 
 /// An open file, as its kind sees it: a regular file of some file system, a directory, a device, an end of a pipe.
@@ -72,19 +84,28 @@ pub trait File<W: World>: Send + Sync {
         false
     }
 
-    /// Makes what was written lasting.
+    /// Makes what was written to these bytes lasting: on stable media when it returns. `data_only` leaves out what nobody needs to read them
+    /// again, such as times.
     ///
     /// # Errors
-    /// `EINVAL` for what has nothing to last; `EIO`.
-    fn sync(&self) -> Result<(), Errno> {
+    /// `EINVAL` for what has nothing to last; `EIO`, also once for what a write-back since the last call could not do.
+    fn sync(&self, _bytes: Range<u64>, _data_only: bool) -> Result<(), Errno> {
         Err(Errno::EINVAL)
     }
 
-    /// Reserves room for bytes (`fallocate` with mode 0).
+    /// Hands what was written to these bytes to the device, which may keep it where a loss of power takes it (`sync_file_range`).
+    ///
+    /// # Errors
+    /// `EIO`.
+    fn write_out(&self, _bytes: Range<u64>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// `fallocate`. The range is not empty and ends at [`OFFSET_MAX`] at the latest.
     ///
     /// # Errors
     /// `ENODEV` for what is no regular file; `ENOSPC`, `EFBIG`, `EOPNOTSUPP`.
-    fn allocate(&self, _offset: u64, _length: u64) -> Result<(), Errno> {
+    fn allocate(&self, _how: Allocate, _offset: u64, _length: u64) -> Result<(), Errno> {
         Err(Errno::ENODEV)
     }
 
@@ -112,10 +133,15 @@ pub struct OpenFile<W: World> {
     file: Option<Arc<dyn File<W>>>,
     flags: AtomicU32,
     offset: Mutex<W, u64>,
+    /// Failures of the volume that its user knows of.
+    failures_seen: AtomicU64,
 }
 
 /// The flags that `F_SETFL` changes.
 const CHANGEABLE: u32 = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
+
+/// Of `O_SYNC`, the bit that is not `O_DSYNC`.
+const SYNC_BIT: u32 = O_SYNC & !O_DSYNC;
 
 /// Largest offset.
 pub const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -124,7 +150,8 @@ impl<W: World> OpenFile<W> {
     /// An open file at `path`. `flags` are those of `open`.
     #[must_use]
     pub fn new(path: Path<W>, file: Option<Arc<dyn File<W>>>, flags: u32) -> Arc<Self> {
-        Arc::new(Self { path, file, flags: AtomicU32::new(flags), offset: mutex::<W, _>(0) })
+        let failures_seen = AtomicU64::new(path.mount().volume().file_system().failures());
+        Arc::new(Self { path, file, flags: AtomicU32::new(flags), offset: mutex::<W, _>(0), failures_seen })
     }
 
     /// Where it is.
@@ -231,10 +258,10 @@ impl<W: World> OpenFile<W> {
     pub fn write(&self, from: &mut dyn Source) -> Result<usize, Errno> {
         let file = self.for_writing()?;
         if !file.is_seekable() {
-            return write_counted(&**file, 0, from, self.flags()).map(|(count, _)| count);
+            return self.write_counted(&**file, 0, from).map(|(count, _)| count);
         }
         let mut offset = self.offset.lock();
-        let (count, behind) = write_counted(&**file, *offset, from, self.flags())?;
+        let (count, behind) = self.write_counted(&**file, *offset, from)?;
         *offset = behind;
         Ok(count)
     }
@@ -249,7 +276,7 @@ impl<W: World> OpenFile<W> {
             return Err(Errno::ESPIPE);
         }
         // Linux appends even here (pwrite(2), BUGS), and programs have come to know it.
-        write_counted(&**file, offset, from, self.flags()).map(|(count, _)| count)
+        self.write_counted(&**file, offset, from).map(|(count, _)| count)
     }
 
     /// `lseek`.
@@ -358,18 +385,68 @@ impl<W: World> OpenFile<W> {
     ///
     /// # Errors
     /// `EBADF`, `EINVAL`, `EIO`.
-    pub fn sync(&self) -> Result<(), Errno> {
-        self.file()?.sync()
+    pub fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        self.file()?.sync(0..u64::MAX, data_only)
     }
 
-    /// `fallocate` with mode 0.
+    /// `syncfs`
     ///
     /// # Errors
-    /// `EBADF` when not open for writing; `EFBIG`, `ENODEV`, `ENOSPC`.
-    pub fn allocate(&self, offset: u64, length: u64) -> Result<(), Errno> {
+    /// `EBADF`; `EIO` and others when something of the volume could not be written since the last call.
+    pub fn sync_volume(&self) -> Result<(), Errno> {
+        self.file()?;
+        self.path.mount().volume().file_system().sync(Some(&self.failures_seen))
+    }
+
+    /// `sync_file_range`, which waits whatever the flags say. A length of 0 means up to the end.
+    ///
+    /// # Errors
+    /// `EINVAL` for a range that is none; `ESPIPE` for what has no pages; `EIO`.
+    pub fn write_out(&self, offset: i64, length: i64) -> Result<(), Errno> {
+        let file = self.file()?;
+        let start = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+        let end = offset.checked_add(length).filter(|end| *end >= offset).ok_or(Errno::EINVAL)?;
+        if !matches!(self.kind(), Kind::Regular | Kind::Block | Kind::Directory | Kind::Link) {
+            return Err(Errno::ESPIPE);
+        }
+        file.write_out(start..if length == 0 { u64::MAX } else { end.cast_unsigned() })
+    }
+
+    /// `fallocate`.
+    ///
+    /// # Errors
+    /// `EBADF` when not open for writing; `ESPIPE`, `EISDIR`, `ENODEV` for what is no regular file; `EFBIG`, `ENOSPC`, `EOPNOTSUPP`.
+    pub fn allocate(&self, how: Allocate, offset: u64, length: u64) -> Result<(), Errno> {
         let file = self.for_writing()?;
+        match self.kind() {
+            Kind::Regular => {}
+            Kind::Fifo => return Err(Errno::ESPIPE),
+            Kind::Directory => return Err(Errno::EISDIR),
+            _ => return Err(Errno::ENODEV),
+        }
         let end = offset.checked_add(length).filter(|&end| end <= OFFSET_MAX).ok_or(Errno::EFBIG)?;
-        file.allocate(offset, end - offset)
+        file.allocate(how, offset, end - offset)?;
+        self.last(offset, end, self.flags())
+    }
+
+    /// With `O_SYNC` or `O_DSYNC`, what was just written lasts before the call returns (Linux `generic_write_sync`).
+    fn last(&self, start: u64, end: u64, flags: u32) -> Result<(), Errno> {
+        if flags & O_DSYNC == 0 || end <= start {
+            return Ok(());
+        }
+        self.file()?.sync(start..end, flags & SYNC_BIT == 0)
+    }
+
+    /// Bytes written and the offset behind them.
+    fn write_counted(&self, file: &dyn File<W>, offset: u64, from: &mut dyn Source) -> Result<(usize, u64), Errno> {
+        let (before, flags) = (from.done(), self.flags());
+        let behind = file.write(offset, from, flags)?;
+        let count = from.done() - before;
+        // Where nothing lasts (a pipe), `sync` is not asked: only files with positions have pages.
+        if file.is_seekable() {
+            self.last(behind.saturating_sub(count as u64), behind, flags)?;
+        }
+        Ok((count, behind))
     }
 }
 
@@ -394,16 +471,4 @@ fn read_counted<W: World>(file: &dyn File<W>, offset: u64, to: &mut dyn Sink, fl
         0 => result.map(|()| 0),
         count => Ok(count),
     }
-}
-
-/// Bytes written and the offset behind them.
-fn write_counted<W: World>(
-    file: &dyn File<W>,
-    offset: u64,
-    from: &mut dyn Source,
-    flags: u32,
-) -> Result<(usize, u64), Errno> {
-    let before = from.done();
-    let behind = file.write(offset, from, flags)?;
-    Ok((from.done() - before, behind))
 }

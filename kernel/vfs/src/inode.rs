@@ -133,6 +133,17 @@ impl New<'_> {
     }
 }
 
+/// How a new value of an extended attribute goes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetXattr {
+    /// Whether it is there or not.
+    Any,
+    /// It must not be there (`XATTR_CREATE`).
+    Create,
+    /// It must be there (`XATTR_REPLACE`).
+    Replace,
+}
+
 /// Where a symbolic link leads.
 #[derive(Debug)]
 pub enum Link<W: World> {
@@ -282,6 +293,38 @@ pub trait Inode<W: World>: Send + Sync + 'static {
     /// `EINVAL` when this is none; `EFBIG`.
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
         Err(Errno::EINVAL)
+    }
+
+    /// Value of an extended attribute. Names come whole, with their namespace; permissions have been checked.
+    ///
+    /// # Errors
+    /// `ENODATA`; `EOPNOTSUPP` when this file system has none.
+    fn xattr(&self, _name: &[u8]) -> Result<Vec<u8>, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Names of all extended attributes, each ended by a NUL.
+    ///
+    /// # Errors
+    /// `EIO`.
+    fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
+        Ok(Vec::new())
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENODATA` as `how` asks; `ENOSPC`, `EDQUOT`; `EOPNOTSUPP` when this file system has none.
+    fn set_xattr(&self, _name: &[u8], _value: &[u8], _how: SetXattr) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Takes an extended attribute away.
+    ///
+    /// # Errors
+    /// `ENODATA`; `EOPNOTSUPP` when this file system has none.
+    fn remove_xattr(&self, _name: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 }
 

@@ -10,7 +10,7 @@
 //! - `dentry`   names, cached as a tree: [`Dentry`]
 //! - `mount`    volumes hung into the tree, and places in it: [`Mount`], [`Path`]
 //! - `walk`     from a path's bytes to a place
-//! - `open`, `create`, `remove`, `rename`, `attributes`   the operations, with Linux 6.1's order of errors
+//! - `open`, `create`, `remove`, `rename`, `attributes`, `xattr`   the operations, with Linux 6.1's order of errors
 //! - `tmpfs`, `base`   the file systems
 //! - `cache`    pages of files and devices, dirty or not, and what frees them
 //! - `ring`     the bytes in a pipe
@@ -49,6 +49,7 @@ pub mod testing;
 pub mod tmpfs;
 pub mod walk;
 pub mod world;
+pub mod xattr;
 
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -61,7 +62,7 @@ pub use device::Device;
 pub use file::{File, OpenFile, Watch};
 pub use inode::{Change, Entries, Inode, Kind, Link, Metadata, New};
 pub use io::{Sink, Slice, SliceMut, Source};
-pub use mount::{Mount, Path, Volume};
+pub use mount::{FileSystem, Mount, Path, Volume};
 pub use walk::{At, PathContext};
 pub use world::{Page, World};
 

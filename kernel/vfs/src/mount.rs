@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use linux::Errno;
 use linux::flags::S_IFDIR;
@@ -13,6 +13,50 @@ use sync::Rank;
 use crate::world::{Mutex, Spin, mutex};
 use crate::{Dentry, Inode, World};
 
+/// What a volume can do as a whole. A function that gives statistics is one that has nothing to last.
+pub trait FileSystem: Send + Sync {
+    /// What `statfs` tells.
+    fn statistics(&self) -> Statfs;
+
+    /// Nothing is written any more, whatever it was mounted for.
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    /// Number of the last failure to write something; 0: none. An open file keeps the one of when it was opened.
+    fn failures(&self) -> u64 {
+        0
+    }
+
+    /// Makes all that was written lasting: on stable media when it returns. `seen` is where an open file keeps which failures it was told; errors
+    /// are returned once for each.
+    ///
+    /// # Errors
+    /// `EIO`, `ENOSPC`: something was not written.
+    fn sync(&self, _seen: Option<&AtomicU64>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Leaves it as it should be found: everything written, nothing to be repeated. It is not used any more, or the machine stops.
+    ///
+    /// # Errors
+    /// As `sync`.
+    fn close(&self) -> Result<(), Errno> {
+        self.sync(None)
+    }
+
+    /// The options that `/proc/mounts` shows behind `rw` or `ro`.
+    fn options(&self) -> &'static str {
+        ""
+    }
+}
+
+impl<F: Fn() -> Statfs + Send + Sync> FileSystem for F {
+    fn statistics(&self) -> Statfs {
+        self()
+    }
+}
+
 /// A file system with its contents: what a mount shows.
 pub struct Volume<W: World> {
     /// `tmpfs`, `erofs`, `proc` …
@@ -21,10 +65,9 @@ pub struct Volume<W: World> {
     pub source: Box<[u8]>,
     /// `st_dev` of its files.
     pub device: u64,
-    /// Never written.
-    pub read_only: bool,
+    read_only: bool,
     root: Arc<Dentry<W>>,
-    statistics: Box<dyn Fn() -> Statfs + Send + Sync>,
+    file_system: Box<dyn FileSystem>,
     pub(crate) renaming: Mutex<W, ()>,
 }
 
@@ -40,7 +83,7 @@ impl<W: World> Volume<W> {
         source: &[u8],
         read_only: bool,
         root: Arc<dyn Inode<W>>,
-        statistics: impl Fn() -> Statfs + Send + Sync + 'static,
+        file_system: impl FileSystem + 'static,
     ) -> Arc<Self> {
         let minor = NEXT_DEVICE.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
@@ -49,7 +92,7 @@ impl<W: World> Volume<W> {
             device: linux::types::device(0, minor),
             read_only,
             root: Dentry::root(root, b"/"),
-            statistics: Box::new(statistics),
+            file_system: Box::new(file_system),
             renaming: mutex::<W, _>(()),
         })
     }
@@ -60,10 +103,22 @@ impl<W: World> Volume<W> {
         &self.root
     }
 
+    /// What it can do as a whole.
+    #[must_use]
+    pub fn file_system(&self) -> &dyn FileSystem {
+        &*self.file_system
+    }
+
     /// What `statfs` tells.
     #[must_use]
     pub fn statistics(&self) -> Statfs {
-        (self.statistics)()
+        self.file_system.statistics()
+    }
+
+    /// Nothing is written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only || self.file_system.is_read_only()
     }
 }
 
@@ -122,7 +177,7 @@ impl<W: World> Mount<W> {
     /// Nothing is written through it.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.read_only || self.volume.read_only
+        self.read_only || self.volume.is_read_only()
     }
 
     /// Where it hangs; `None` for the root of the tree, and for one that was taken out.
@@ -130,6 +185,15 @@ impl<W: World> Mount<W> {
     pub fn above(&self) -> Option<Path<W>> {
         let (mount, dentry) = self.above.as_ref()?;
         Some(Path { mount: mount.upgrade()?, dentry: dentry.clone() })
+    }
+
+    /// The volumes of this mount and of all below it, each once.
+    #[must_use]
+    pub fn volumes(self: &Arc<Self>) -> Vec<Arc<Volume<W>>> {
+        let mut volumes: Vec<Arc<Volume<W>>> = self.all().iter().map(|mount| mount.volume.clone()).collect();
+        volumes.sort_by_key(|volume| volume.device);
+        volumes.dedup_by_key(|volume| volume.device);
+        volumes
     }
 
     /// This mount and all below it, each before those that hang in it.

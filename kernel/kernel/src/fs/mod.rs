@@ -23,6 +23,7 @@ pub use mounts::root;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use linux::Errno;
 use linux::types::{Stat, Statx, StatxTime, Timespec};
@@ -98,11 +99,21 @@ impl vfs::Page for PageRef {
 struct Pages {
     file: Arc<dyn vfs::File<Kernel>>,
     path: Path,
+    is_writable: bool,
 }
 
 impl PageSource for Pages {
     fn page(&self, index: u64, write: bool) -> Result<PageRef, Errno> {
         self.file.page(index, write)
+    }
+
+    fn sync(&self, pages: Range<u64>) -> Result<(), Errno> {
+        let bytes = |page: u64| page.saturating_mul(vfs::PAGE_SIZE as u64);
+        self.file.sync(bytes(pages.start)..bytes(pages.end), true)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.is_writable
     }
 
     fn describe(&self) -> (String, u64, u64) {
@@ -116,7 +127,8 @@ impl PageSource for Pages {
 /// # Errors
 /// `EBADF` for `O_PATH`, `ENODEV` for what cannot be mapped.
 pub fn page_source(file: &OpenFile) -> Result<Arc<dyn PageSource>, Errno> {
-    let pages = Pages { file: file.file()?.clone(), path: file.path().clone() };
+    let is_writable = file.is_readable() && file.is_writable();
+    let pages = Pages { file: file.file()?.clone(), path: file.path().clone(), is_writable };
     if pages.file.is_mappable() { Ok(Arc::new(pages)) } else { Err(Errno::ENODEV) }
 }
 

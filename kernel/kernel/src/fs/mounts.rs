@@ -80,6 +80,14 @@ pub fn mount_all(base: &'static [u8]) -> Result<(), MountError> {
     Ok(())
 }
 
+/// Makes everything that was written to any volume lasting, as far as it can be.
+pub fn sync_all() {
+    for volume in ROOT.get().map(|root| root.mount().volumes()).unwrap_or_default() {
+        // Who asked for certain files is told by their own `fsync`.
+        let _ = volume.file_system().sync(None);
+    }
+}
+
 /// `mount` flags (include/uapi/linux/mount.h).
 const MS_RDONLY: u64 = 1;
 const MS_REMOUNT: u64 = 0x20;

@@ -8,6 +8,7 @@ use linux::dirent;
 use linux::flags::*;
 use linux::signal::Signal;
 use linux::types::Flock;
+use vfs::file::Allocate;
 use vfs::inode::Kind;
 use vfs::{Sink, Slice};
 
@@ -277,33 +278,53 @@ pub fn ftruncate(call: &Call<'_>) -> Result<u64, Errno> {
 /// `fallocate`
 pub fn fallocate(call: &Call<'_>) -> Result<u64, Errno> {
     let [fd, mode, offset, length, ..] = call.arguments;
+    let (file, rights) = call.process.file(fd)?;
+    file.file()?;
     if offset.cast_signed() < 0 || length.cast_signed() <= 0 {
         return Err(Errno::EINVAL);
     }
-    if mode != 0 {
-        return Err(Errno::EOPNOTSUPP);
+    let how = match mode as u32 {
+        0 => Allocate::Extend,
+        FALLOC_FL_KEEP_SIZE => Allocate::Keep,
+        mode if mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE => Allocate::Punch,
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    if !rights.contains(Rights::WRITE) {
+        return Err(Errno::EBADF);
     }
-    with_right(call, fd, Rights::WRITE)?.allocate(offset, length).map(|()| 0)
+    file.allocate(how, offset, length).map(|()| 0)
 }
 
 /// `fsync`
 pub fn fsync(call: &Call<'_>) -> Result<u64, Errno> {
-    call.process.file(call.arguments[0])?.0.sync().map(|()| 0)
+    call.process.file(call.arguments[0])?.0.sync(false).map(|()| 0)
 }
 
 /// `fdatasync`
 pub fn fdatasync(call: &Call<'_>) -> Result<u64, Errno> {
-    fsync(call)
+    call.process.file(call.arguments[0])?.0.sync(true).map(|()| 0)
 }
 
-/// `sync`: every file system there is lives in memory.
+/// `sync_file_range`
+pub fn sync_file_range(call: &Call<'_>) -> Result<u64, Errno> {
+    let [fd, offset, length, flags, ..] = call.arguments;
+    let file = call.process.file(fd)?.0;
+    file.file()?;
+    if flags as u32 & !SYNC_FILE_RANGE_MASK != 0 {
+        return Err(Errno::EINVAL);
+    }
+    file.write_out(offset.cast_signed(), length.cast_signed()).map(|()| 0)
+}
+
+/// `sync`, which tells nobody what failed.
 pub fn sync(_call: &Call<'_>) -> Result<u64, Errno> {
+    crate::fs::mounts::sync_all();
     Ok(0)
 }
 
 /// `syncfs`
 pub fn syncfs(call: &Call<'_>) -> Result<u64, Errno> {
-    call.process.file(call.arguments[0]).map(|_| 0)
+    call.process.file(call.arguments[0])?.0.sync_volume().map(|()| 0)
 }
 
 /// `fadvise64`: advice about caching that there is none of.

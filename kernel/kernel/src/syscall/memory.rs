@@ -117,14 +117,28 @@ pub fn madvise(call: &Call<'_>) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// Mappings of files write into the files' own pages, so there is nothing to carry over.
+/// Shared mappings write into the pages of the file itself; with `MS_SYNC` these last before it returns.
 pub fn msync(call: &Call<'_>) -> Result<u64, Errno> {
-    let (_, _) = range(call)?;
-    let flags = call.arguments[2] as u32;
-    if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0 || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC {
+    let [address, length, flags, ..] = call.arguments;
+    let flags = flags as u32;
+    if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0
+        || address % PAGE != 0
+        || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC
+    {
         return Err(Errno::EINVAL);
     }
-    Ok(0)
+    let end = length.checked_next_multiple_of(PAGE).and_then(|length| address.checked_add(length));
+    let end = end.ok_or(Errno::ENOMEM)?;
+    if end == address {
+        return Ok(0);
+    }
+    let (shared, is_covered) = call.process.space()?.shared_in(address..end);
+    if flags & MS_SYNC != 0 {
+        for (source, pages) in shared {
+            source.sync(pages)?;
+        }
+    }
+    if is_covered { Ok(0) } else { Err(Errno::ENOMEM) }
 }
 
 /// Nothing is ever swapped out.

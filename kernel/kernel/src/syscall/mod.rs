@@ -13,6 +13,7 @@ mod process;
 mod signal;
 mod system;
 mod time;
+mod xattr;
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -110,6 +111,7 @@ fn route(call: &Call<'_>, number: usize) -> Result<u64, Errno> {
         nr::FLOCK => file::flock,
         nr::FADVISE64 => file::fadvise64,
         nr::SYNCFS => file::syncfs,
+        nr::SYNC_FILE_RANGE => file::sync_file_range,
         nr::PREADV2 => file::preadv2,
         nr::PWRITEV2 => file::pwritev2,
         nr::COPY_FILE_RANGE => file::copy_file_range,
@@ -143,6 +145,19 @@ fn route(call: &Call<'_>, number: usize) -> Result<u64, Errno> {
         nr::UMASK => path::umask,
         nr::MOUNT => path::mount,
         nr::UMOUNT2 => path::umount2,
+        // Extended attributes.
+        nr::SETXATTR => xattr::setxattr,
+        nr::LSETXATTR => xattr::lsetxattr,
+        nr::FSETXATTR => xattr::fsetxattr,
+        nr::GETXATTR => xattr::getxattr,
+        nr::LGETXATTR => xattr::lgetxattr,
+        nr::FGETXATTR => xattr::fgetxattr,
+        nr::LISTXATTR => xattr::listxattr,
+        nr::LLISTXATTR => xattr::llistxattr,
+        nr::FLISTXATTR => xattr::flistxattr,
+        nr::REMOVEXATTR => xattr::removexattr,
+        nr::LREMOVEXATTR => xattr::lremovexattr,
+        nr::FREMOVEXATTR => xattr::fremovexattr,
         // Waiting for several.
         nr::PPOLL => poll::ppoll,
         nr::PSELECT6 => poll::pselect6,

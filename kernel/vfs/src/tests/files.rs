@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::PAGE_SIZE;
 use crate::attributes::statistics;
+use crate::create::mknod;
+use crate::file::Allocate;
 use crate::remove::unlink;
 
 #[derive(Clone, Debug)]
@@ -190,4 +193,78 @@ fn appends_of_many_threads_do_not_overlap() {
     let all = read(&context, "log").unwrap();
     assert_eq!(all.len(), 4 * 50 * 100);
     assert!(all.chunks(100).all(|chunk| chunk.iter().all(|&byte| byte == chunk[0])));
+}
+
+#[test]
+fn fallocate_makes_room_and_holes() {
+    let context = tree();
+    write(&context, "f", &[7; 3 * PAGE_SIZE]).unwrap();
+    let file = open(&context, &at("f"), O_RDWR, 0).unwrap();
+    let blocks = || file.metadata().blocks / 8;
+    // Parts of two pages and one whole page between them.
+    file.allocate(Allocate::Punch, 100, 2 * PAGE_SIZE as u64).unwrap();
+    let mut wanted = vec![7; 3 * PAGE_SIZE];
+    wanted[100..100 + 2 * PAGE_SIZE].fill(0);
+    assert!(read(&context, "f").unwrap() == wanted);
+    assert_eq!((blocks(), file.metadata().size), (2, 3 * PAGE_SIZE as u64));
+    file.allocate(Allocate::Punch, 10, 20).unwrap();
+    wanted[10..30].fill(0);
+    assert!(read(&context, "f").unwrap() == wanted);
+    file.allocate(Allocate::Punch, 0, PAGE_SIZE as u64).unwrap();
+    assert_eq!(blocks(), 1);
+    file.allocate(Allocate::Keep, 0, 2 * PAGE_SIZE as u64).unwrap();
+    assert_eq!(blocks(), 3);
+    assert_eq!(file.allocate(Allocate::Keep, 0, 1 << 20), Err(Errno::EOPNOTSUPP));
+    file.allocate(Allocate::Extend, 3 * PAGE_SIZE as u64, 5).unwrap();
+    assert_eq!((blocks(), file.metadata().size), (4, 3 * PAGE_SIZE as u64 + 5));
+    assert_eq!(file.allocate(Allocate::Extend, 1, u64::MAX >> 1), Err(Errno::EFBIG));
+    let directory = open(&context, &at("."), O_RDONLY | O_DIRECTORY, 0).unwrap();
+    assert_eq!(directory.allocate(Allocate::Extend, 0, 1), Err(Errno::EBADF));
+}
+
+#[test]
+fn what_lasts_and_what_has_nothing_to_last() {
+    let context = tree();
+    write(&context, "f", b"x").unwrap();
+    let file = open(&context, &at("f"), O_RDWR | O_SYNC, 0).unwrap();
+    assert_eq!(file.flags() & O_SYNC, O_SYNC);
+    assert_eq!(file.write(&mut Slice::new(b"abc")), Ok(3));
+    assert_eq!((file.sync(false), file.sync(true), file.sync_volume()), (Ok(()), Ok(()), Ok(())));
+    assert_eq!((file.write_out(0, 0), file.write_out(1, i64::MAX - 1)), (Ok(()), Ok(())));
+    for (offset, length) in [(-1, 1), (1, i64::MAX), (5, -6)] {
+        assert_eq!(file.write_out(offset, length), Err(Errno::EINVAL));
+    }
+    let device = mknod(&context, &at("null"), S_IFCHR | 0o666, 0x103).unwrap();
+    let device = crate::open::open_place(&context, &device, O_RDWR | O_SYNC).unwrap();
+    assert_eq!(device.sync(false), Err(Errno::EINVAL));
+    assert_eq!(device.write_out(0, 0), Err(Errno::ESPIPE));
+    let place = open(&context, &at("f"), O_PATH, 0).unwrap();
+    assert_eq!(
+        (place.sync(true), place.sync_volume(), place.write_out(0, 0)),
+        (Err(Errno::EBADF), Err(Errno::EBADF), Err(Errno::EBADF))
+    );
+}
+
+/// The bytes come from a mapping of the very page that is being written, which is not there yet: its fault must not wait for the writer.
+#[test]
+fn a_write_from_a_mapping_of_its_own_target() {
+    struct Mapping<'a>(&'a dyn File<Host>, Slice<'a>);
+    impl crate::Source for Mapping<'_> {
+        fn left(&self) -> usize {
+            self.1.left()
+        }
+        fn done(&self) -> usize {
+            self.1.done()
+        }
+        fn take(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+            self.0.page(1, false)?;
+            self.1.take(into)
+        }
+        fn skip(&mut self) {}
+    }
+    let context = tree();
+    let file = open(&context, &at("f"), O_CREAT | O_RDWR, 0o600).unwrap();
+    file.truncate(2 * PAGE_SIZE as u64).unwrap();
+    assert_eq!(file.write(&mut Mapping(&**file.file().unwrap(), Slice::new(b"abc"))), Ok(3));
+    assert_eq!(read(&context, "f").unwrap()[..4], *b"abc\0");
 }

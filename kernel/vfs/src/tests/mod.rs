@@ -8,6 +8,7 @@ mod files;
 mod model;
 mod ring;
 mod walks;
+mod xattr;
 
 use alloc::sync::Arc;
 use std::cell::RefCell;

@@ -9,6 +9,7 @@ mod pages;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use linux::Errno;
@@ -17,7 +18,7 @@ use linux::types::{Statfs, Timespec};
 use sync::Rank;
 
 use crate::access::Permission;
-use crate::file::OFFSET_MAX;
+use crate::file::{Allocate, OFFSET_MAX};
 use crate::inode::{Change, Entries, Inode, Kind, Link, Metadata, New, Special};
 use crate::world::{Mutex, Page, Spin, mutex};
 use crate::{File, PAGE_SIZE, Sink, Source, Volume, World};
@@ -169,15 +170,21 @@ impl<W: World> Node<W> {
         matches!(self.body, Body::Directory(_))
     }
 
-    /// The page `index`, made if it is not there.
-    fn make_page(&self, file: &Regular<W>, index: u64) -> Result<W::Page, Errno> {
+    /// The page `index`, made if it is not there. Who does not hold the writers' lock gets none behind the end.
+    fn make_page(&self, file: &Regular<W>, index: u64, is_writer: bool) -> Result<W::Page, Errno> {
+        let has_ended = || !is_writer && index >= file.size.load(Ordering::Acquire).div_ceil(PAGE_SIZE as u64);
         if let Some(page) = file.pages.lock().get(index) {
             return Ok(page.clone());
         }
+        if has_ended() {
+            return Err(Errno::ENXIO);
+        }
         Budget::take(&self.budget.pages, self.budget.options.pages_max)?;
-        let made = W::Page::zeroed();
+        let made = W::Page::zeroed().ok_or(Errno::ENOMEM);
         let mut pages = file.pages.lock();
-        let page = made.map(|made| pages.get_or_insert(index, made)).ok_or(Errno::ENOMEM);
+        // Who cuts sets the size first, and takes pages out under this lock.
+        let page = made.and_then(|made| if has_ended() { Err(Errno::ENXIO) } else { Ok(made) });
+        let page = page.map(|made| pages.get_or_insert(index, made));
         drop(pages);
         if !matches!(page, Ok((_, true))) {
             // Somebody else was quicker, or there is no memory.
@@ -220,7 +227,7 @@ impl<W: World> Node<W> {
         let mut result = Ok(());
         while from.left() > 0 && offset < OFFSET_MAX {
             let within = (offset % PAGE_SIZE as u64) as usize;
-            let page = match self.make_page(file, offset / PAGE_SIZE as u64) {
+            let page = match self.make_page(file, offset / PAGE_SIZE as u64, true) {
                 Ok(page) => page,
                 Err(error) => {
                     result = Err(error);
@@ -241,6 +248,43 @@ impl<W: World> Node<W> {
             self.cut_behind_end(file);
         }
         if offset == start { result.map(|()| start) } else { Ok(offset) }
+    }
+
+    /// Makes all pages of a range, which the file contains afterwards.
+    fn fill(&self, file: &Regular<W>, start: u64, end: u64) -> Result<(), Errno> {
+        for index in start / PAGE_SIZE as u64..end.div_ceil(PAGE_SIZE as u64) {
+            if let Err(error) = self.make_page(file, index, true) {
+                self.cut_behind_end(file);
+                return Err(error);
+            }
+        }
+        file.size.fetch_max(end, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Drops the pages that lie in a range, and clears the rest of it.
+    fn punch(&self, file: &Regular<W>, start: u64, end: u64) {
+        let size = PAGE_SIZE as u64;
+        let (first, last) = (start.div_ceil(size), end / size);
+        if first < last {
+            let mut pages = file.pages.lock();
+            let mut gone = pages.split_off(first);
+            pages.append(gone.split_off(last));
+            drop(pages);
+            self.budget.pages.fetch_sub(gone.count(), Ordering::Relaxed);
+        }
+        let clear = |index: u64, from: u64, to: u64| {
+            let page = file.pages.lock().get(index).cloned();
+            if let Some(page) = page.filter(|_| from < to) {
+                page.change(&mut |bytes| bytes[from as usize..to as usize].fill(0));
+            }
+        };
+        if first > last {
+            clear(last, start % size, end % size);
+        } else {
+            clear(start / size, start % size, if start.is_multiple_of(size) { 0 } else { size });
+            clear(last, 0, end % size);
+        }
     }
 
     fn cut_behind_end(&self, file: &Regular<W>) {
@@ -467,37 +511,27 @@ impl<W: World> File<W> for Node<W> {
     }
 
     fn page(&self, index: u64, _write: bool) -> Result<W::Page, Errno> {
-        let file = self.regular().map_err(|_| Errno::ENODEV)?;
-        if let Some(page) = file.pages.lock().get(index) {
-            return Ok(page.clone());
-        }
-        let _writing = file.writing.lock();
-        if index >= file.size.load(Ordering::Relaxed).div_ceil(PAGE_SIZE as u64) {
-            return Err(Errno::ENXIO);
-        }
-        self.make_page(file, index)
+        // Without the lock of writers: one may be copying from a mapping of this very page.
+        self.make_page(self.regular().map_err(|_| Errno::ENODEV)?, index, false)
     }
 
     fn is_mappable(&self) -> bool {
         matches!(self.body, Body::Regular(_))
     }
 
-    fn sync(&self) -> Result<(), Errno> {
+    fn sync(&self, _bytes: Range<u64>, _data_only: bool) -> Result<(), Errno> {
         Ok(())
     }
 
-    fn allocate(&self, offset: u64, length: u64) -> Result<(), Errno> {
+    fn allocate(&self, how: Allocate, offset: u64, length: u64) -> Result<(), Errno> {
         let file = self.regular().map_err(|_| Errno::ENODEV)?;
         let end = offset + length;
         let _writing = file.writing.lock();
-        for index in offset / PAGE_SIZE as u64..end.div_ceil(PAGE_SIZE as u64) {
-            if let Err(error) = self.make_page(file, index) {
-                self.cut_behind_end(file);
-                return Err(error);
-            }
-        }
-        if end > file.size.load(Ordering::Relaxed) {
-            file.size.store(end, Ordering::Release);
+        match how {
+            Allocate::Punch => self.punch(file, offset, end),
+            // No page lies behind the end of a file in memory, so there is nowhere to keep room for later.
+            Allocate::Keep if end > file.size.load(Ordering::Relaxed) => return Err(Errno::EOPNOTSUPP),
+            Allocate::Keep | Allocate::Extend => self.fill(file, offset, end)?,
         }
         self.touch();
         Ok(())

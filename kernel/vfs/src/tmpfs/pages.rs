@@ -36,6 +36,11 @@ impl<P: Clone> Pages<P> {
         Self(self.0.split_off(&index))
     }
 
+    /// Puts pages in that lie behind all others.
+    pub fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     /// The first page at or behind `index`.
     pub fn next_present(&self, index: u64) -> Option<u64> {
         self.0.range(index..).next().map(|(&index, _)| index)

@@ -541,7 +541,7 @@ fn mount_info(process: &Arc<Process>) -> Made {
             escaped(&path),
             volume.kind,
             escaped(&volume.source),
-            if volume.read_only { "ro" } else { "rw" },
+            if volume.is_read_only() { "ro" } else { "rw" },
         );
     }
     Ok(text.into())

@@ -159,13 +159,17 @@ impl AddressSpace {
     /// Changes what users may do in the range.
     ///
     /// # Errors
-    /// `EINVAL`, `ENOMEM` as mprotect(2) has them. Then nothing has changed.
+    /// `EINVAL`, `ENOMEM`, `EACCES` as mprotect(2) has them. Then nothing has changed.
     pub fn protect(&self, address: u64, length: u64, protection: Protection) -> Result<(), Errno> {
         if length == 0 && address.is_multiple_of(PAGE_SIZE) {
             return Ok(());
         }
         let (start, end) = whole_pages(address, length)?;
         let mut inner = self.inner.lock();
+        let refuses = |area: &Area<Backing>| area.start < end && start < area.end && !area.backing.may_be_written();
+        if protection.write && inner.map.areas().any(refuses) {
+            return Err(Errno::EACCES);
+        }
         inner.map.protect(start, end, protection).map_err(errno)?;
         let mut any = false;
         let mut each = |tables: &mut UserTables, _, slot: walk::Slot, leaf: Descriptor| {

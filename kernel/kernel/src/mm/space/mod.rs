@@ -17,6 +17,7 @@ mod object;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use linux::Errno;
@@ -46,11 +47,27 @@ pub trait PageSource: Send + Sync {
     /// Whatever it is, the program gets SIGBUS; `ENOMEM` means that there is no memory.
     fn page(&self, index: u64, write: bool) -> Result<PageRef, Errno>;
 
+    /// Makes what was written to these pages through mappings lasting (`msync`).
+    ///
+    /// # Errors
+    /// `EIO`.
+    fn sync(&self, _pages: core::ops::Range<u64>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Whether a shared mapping may write it.
+    fn is_writable(&self) -> bool {
+        true
+    }
+
     /// What `/proc/self/maps` says of it: path, device, inode.
     fn describe(&self) -> (alloc::string::String, u64, u64) {
         (alloc::string::String::new(), 0, 0)
     }
 }
+
+/// Pages of an object that are mapped shared.
+pub type SharedPart = (Arc<dyn PageSource>, Range<u64>);
 
 /// Whether writes are seen by others who map the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +128,14 @@ impl vmmap::Backing for Backing {
 impl Backing {
     fn is_shared(&self) -> bool {
         matches!(self, Self::Object { sharing: Sharing::Shared, .. })
+    }
+
+    /// Whether its protection may come to let users write.
+    fn may_be_written(&self) -> bool {
+        match self {
+            Self::Object { source, sharing: Sharing::Shared, .. } => source.is_writable(),
+            _ => true,
+        }
     }
 }
 
@@ -224,6 +249,20 @@ impl AddressSpace {
     /// The areas, for `/proc/self/maps`.
     pub fn areas(&self) -> Vec<Area<Backing>> {
         self.inner.lock().map.areas().cloned().collect()
+    }
+
+    /// What is mapped shared in a range: objects with their pages. And whether all of the range is mapped.
+    pub fn shared_in(&self, range: Range<u64>) -> (Vec<SharedPart>, bool) {
+        let inner = self.inner.lock();
+        let inside = inner.map.areas().filter(|area| area.start < range.end && range.start < area.end);
+        let shared = inside.filter_map(|area| match &area.backing {
+            Backing::Object { source, first_page, sharing: Sharing::Shared } => {
+                let page = |address: u64| first_page + (address - area.start) / PAGE_SIZE;
+                Some((source.clone(), page(range.start.max(area.start))..page(range.end.min(area.end))))
+            }
+            _ => None,
+        });
+        (shared.collect(), inner.map.is_covered(range.start, range.end))
     }
 
     /// Bytes that are mapped, whether in memory or not.
