@@ -137,7 +137,8 @@ mod aarch64 {
     use super::BLOCK;
     use core::arch::{asm, global_asm};
 
-    global_asm!(include_str!("blocks.s"));
+    // Raw: braces are register lists.
+    global_asm!(include_str!("blocks.s"), options(raw));
 
     unsafe extern "C" {
         fn sha256_blocks(state: *mut u32, data: *const u8, count: usize);
