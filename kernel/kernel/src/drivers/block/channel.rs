@@ -118,9 +118,10 @@ enum CellState {
 
 struct State {
     queue: Box<Queue<QUEUE_SIZE>>,
-    cells: [CellState; CELLS],
-    /// By head of the chain.
-    cell_of: [u8; QUEUE_SIZE],
+    /// [`CELLS`] of them.
+    cells: Box<[CellState]>,
+    /// By head of the chain: [`QUEUE_SIZE`].
+    cell_of: Box<[u8]>,
     in_flight: u32,
     is_broken: bool,
     /// A timer is set that looks for a request without an answer.
@@ -154,8 +155,8 @@ pub struct Channel {
     memory: Dma,
     cells_offset: usize,
     state: SpinLock<State>,
-    /// Woken for each cell.
-    ended: [WaitQueue; CELLS],
+    /// Woken for each cell: [`CELLS`].
+    ended: Box<[WaitQueue]>,
     /// Who has nothing in flight and waits until something can be.
     room: WaitQueue,
     /// Counts since the start.
@@ -185,6 +186,12 @@ pub struct Plan {
     pub segment_length_max: u32,
 }
 
+/// A queue on the heap. It is made on the stack, which has no room to keep it there while the device is set up.
+#[inline(never)]
+fn new_queue(layout: Layout, has_event_index: bool) -> Box<Queue<QUEUE_SIZE>> {
+    Box::new(Queue::new(layout, has_event_index))
+}
+
 impl Channel {
     /// Gives the device its queue.
     ///
@@ -200,7 +207,7 @@ impl Channel {
         let cells_offset = layout.length.next_multiple_of(CELL_LENGTH);
         let memory = Dma::new(cells_offset + CELLS * CELL_LENGTH).ok_or(Error::QueueRefused)?;
         let doorbell = transport.set_queue(plan.queue, size as u16, &layout.addresses(memory.device_address()))?;
-        let mut queue = Box::new(Queue::new(layout, plan.has_event_index));
+        let mut queue = new_queue(layout, plan.has_event_index);
         let _ = queue.enable_interrupts(&memory);
         let seconds = boot::option("swift.block.deadline").and_then(|text| text.parse().ok());
         let deadline = seconds.filter(|seconds| *seconds > 0).map_or(DEADLINE, Duration::from_secs);
@@ -219,15 +226,15 @@ impl Channel {
                 Rank::DEVICE,
                 State {
                     queue,
-                    cells: [CellState::Free; CELLS],
-                    cell_of: [0; QUEUE_SIZE],
+                    cells: core::iter::repeat_n(CellState::Free, CELLS).collect(),
+                    cell_of: core::iter::repeat_n(0, QUEUE_SIZE).collect(),
                     in_flight: 0,
                     is_broken: false,
                     is_watched: false,
                     is_polled: false,
                 },
             ),
-            ended: [const { WaitQueue::new() }; CELLS],
+            ended: core::iter::repeat_with(WaitQueue::new).take(CELLS).collect(),
             room: WaitQueue::new(),
             counts: Counts::default(),
         }))

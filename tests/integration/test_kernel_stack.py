@@ -1,0 +1,49 @@
+"""No function of the kernel takes so much stack that its callers and an interrupt on top find no room."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+from swiftbuild.model.release import SectionType
+from swiftbuild.wire import release
+
+from tests.fakes import ROOT
+from tests.variants import slot_image
+
+OBJDUMP = "/usr/bin/llvm-objdump-19"
+FRAME_MAX = 8 << 10
+"""Half of a kernel stack (`STACK_SIZE` of kernel/kernel/src/mm/stack.rs)."""
+LABEL = re.compile(r"^[0-9a-f]+ <(.*)>:$")
+FRAME = re.compile(r"\tsub\tsp, sp, #(0x[0-9a-f]+)(, lsl #12)?")
+
+
+def frames(listing: str) -> Counter[str]:
+    """Bytes that each function takes of the stack, from a disassembly."""
+    found: Counter[str] = Counter()
+    function = ""
+    for line in listing.splitlines():
+        if label := LABEL.match(line):
+            function = label[1]
+        elif frame := FRAME.search(line):
+            found[function] += int(frame[1], 16) << (12 if frame[2] else 0)
+    return found
+
+
+def test_the_reader_adds_up_a_frame() -> None:
+    listing = "0 <one>:\n 4:\tsub\tsp, sp, #0x2, lsl #12\n 8:\tsub\tsp, sp, #0x10\n0 <two>:\n 4:\tadd\tsp, sp, #0x20\n"
+    assert frames(listing) == {"one": (2 << 12) + 16}
+
+
+def test_frames_leave_room_on_the_stack(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(
+        release.read_slot(slot_image(ROOT / "build" / "images" / "qemu.img")).section(SectionType.KERNEL)
+    )
+    done = subprocess.run([OBJDUMP, "-d", "--demangle", str(kernel)], capture_output=True, text=True, check=True)
+    found = frames(done.stdout)
+    assert len(found) > 500, "the listing is not the kernel's"
+    large = {name: size for name, size in found.items() if size > FRAME_MAX}
+    assert not large, large
