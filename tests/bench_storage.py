@@ -1,4 +1,4 @@
-"""Storage beside the peer: the same programs, board and disk, on swift-os with datafs and on Linux with ext4.
+"""Work for a disk, measured on the peer: `python -m tests.bench_storage` prints what Linux with ext4 takes for a unit.
 
 Each piece of work has a boot of its own on a disk that an earlier boot prepared: nothing that it reads is in memory.
 Instructions are guest time under -icount less the time that all CPUs idled (/proc/stat: to 10 ms); writes, flushes and
@@ -7,16 +7,26 @@ bytes are what QEMU's log of the disk holds from the work's start to its end.
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from swiftbuild.cli.progress import reporter
+from swiftbuild.cli.workshop import NETWORK_VARIABLES
+from swiftbuild.effects.apt import Apt
+from swiftbuild.effects.process import Processes
+from swiftbuild.effects.project import load_profile
 from swiftbuild.machine.qemu import Machine, machine
-from swiftbuild.machine.spec import Media, Spec, recorder
+from swiftbuild.machine.spec import Media, Spec, Way, recorder, spec
 from swiftbuild.scenarios.session import Person
 from swiftbuild.wire import writelog
+
+from tests import guests, peer
+from tests.fakes import ROOT
 
 SECONDS = 1800.0
 TOTALS = re.compile(r"workload: done total_ns=(\d+) idle_ns=(\d+)\n")
@@ -25,6 +35,9 @@ BULK_ROWS = 20_000
 FILE_MIB = 16
 BLOCKS = 1000
 NAMES = 1000
+DISK_MIB = 256
+PROGRAMS = ("libc6", "sqlite3", "libsqlite3-0", "libreadline8", "libtinfo6", "zlib1g")
+LIBRARY = re.compile(r"(^|/)lib/(aarch64-linux-gnu/)?[^/]+\.so\.[0-9.]+$")
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,11 @@ class Figures:
 
 
 class Guest:
-    """A system on a disk: how it is started and how a person comes to its shell."""
+    """A system on a disk: how it is started, how a person comes to its shell, and what he types to stop it."""
 
-    def __init__(self, name: str, spec: Spec, media: Callable[[Path], Media], shell: Callable[[Machine], Person],
+    def __init__(self, board: Spec, media: Callable[[Path], Media], shell: Callable[[Machine], Person],
                  leave: str) -> None:  # fmt: skip
-        self.name, self._spec, self._media, self._shell, self._leave = name, spec, media, shell, leave
+        self._spec, self._media, self._shell, self._leave = board, media, shell, leave
 
     @contextmanager
     def boot(self, folder: Path, log: Path | None = None) -> Iterator[Person]:
@@ -96,7 +109,7 @@ class Guest:
         media = self._media(folder)
         if log:
             log.write_bytes(b"")
-            media = Media(**{**media.__dict__, "filters": (recorder(log),)})
+            media = replace(media, filters=(recorder(log),))
         with machine(self._spec, lambda _: media, folder=folder) as running:
             person = self._shell(running)
             yield person
@@ -126,21 +139,36 @@ def measure(guest: Guest, work: Work, folder: Path) -> Figures:
                    after.written - before.written).per(work.count)
 
 
-Ratio = tuple[Work, Figures, Figures]
+def linux(folder: Path) -> Guest:
+    """The peer with the programs that are put to work."""
+    runner = Processes(reporter(0))
+    network = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
+    debs = peer.Debs(Apt(ROOT / "build" / "apt", runner, network), runner, folder / "debs")
+    programs = {name: data for package in PROGRAMS for name, data in debs.members(package)
+                if name == "usr/bin/sqlite3" or LIBRARY.search(name)}  # fmt: skip
+    guests.build("workload")
+    programs["usr/bin/workload"] = guests.program("workload").read_bytes()
+    made = peer.make(folder, debs, programs, disk_mib=DISK_MIB)
+    board = replace(spec("qemu", load_profile(ROOT, "qemu").board, way=Way.DIRECT.value, cpus=1), counted=True)
+
+    def shell(running: Machine) -> Person:
+        running.console.expect("peer is ready", seconds=SECONDS)
+        running.console.expect(r"[#$] $", seconds=SECONDS)
+        return Person(running.console)
+
+    return Guest(board, made.media, shell, "umount /data; poweroff -f\n")
 
 
-def compare(ours: Guest, peer: Guest, folder: Path, works: tuple[Work, ...] = WORKS) -> Iterator[Ratio]:
-    """Each piece of work on both."""
-    for number, work in enumerate(works):
-        yield (work, measure(ours, work, folder / f"ours-{number}"), measure(peer, work, folder / f"peer-{number}"))
+def main() -> None:
+    """Measures every piece of work and prints a line for each."""
+    with tempfile.TemporaryDirectory(prefix="swift-os-bench-") as name:
+        guest = linux(Path(name) / "peer")
+        print("per unit: instructions, device writes, flushes, bytes written")
+        for number, work in enumerate(WORKS):
+            cost = measure(guest, work, Path(name) / str(number))
+            print(f"{work.name}, a {work.unit}: {cost.instructions:,.0f}, {cost.writes:.4f}, {cost.flushes:.4f}, "
+                  f"{cost.bytes:,.0f}", flush=True)
 
 
-def rows(ratios: Iterator[Ratio]) -> Iterator[tuple[str, ...]]:
-    """Of the table: ours / the peer's."""
-    for work, ours, peer in ratios:
-        pairs = ((ours.instructions, peer.instructions, ",.0f"), (ours.writes, peer.writes, ".2f"),
-                 (ours.flushes, peer.flushes, ".2f"), (ours.bytes, peer.bytes, ",.0f"))  # fmt: skip
-        yield (work.name, work.unit, *(f"{a:{shape}} / {b:{shape}}" for a, b, shape in pairs))
-
-
-HEAD = ("work", "per", "instructions", "device writes", "flushes", "bytes written")
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 //! Making, linking, removing and moving names.
 
-use crate::layout::inode::{DIRECTORY, FIELDS, Fields, LINK, SIZE, TARGET_MAX as INLINE_MAX, TYPE, is_type};
+use crate::layout::inode::{DIRECTORY, FIELDS, Fields, LINK, REGULAR, SIZE, TARGET_MAX as INLINE_MAX, TYPE, is_type};
 use crate::layout::node::Record;
 use crate::layout::{GRANULE, Kind, Owner, put_u32};
 use crate::types::{InodeNumber, New, Removed};
@@ -68,25 +68,15 @@ impl Volume {
         self.charge(parent.quota, 0, 1, true)?;
         let number = self.allocate_inode(parent.number)?;
         let mut fields = Fields {
-            number,
-            mode: new.mode,
-            links,
-            user: new.user,
-            group: new.group,
-            modified: new.time,
-            changed: new.time,
-            accessed: new.time,
-            created: new.time,
-            generation: self.state.generation,
             quota: parent.quota,
-            device: if kind == DIRECTORY { u64::from(parent.number) } else { new.device },
+            device: match kind {
+                DIRECTORY => u64::from(parent.number),
+                LINK | REGULAR => 0,
+                _ => new.device,
+            },
             size: new.target.len() as u64,
-            ..Fields::default()
+            ..self.new_fields(number, new, new.mode, links)
         };
-        if matches!(kind, LINK | crate::layout::inode::REGULAR) {
-            fields.device = 0;
-        }
-        self.state.generation = self.state.generation.wrapping_add(1);
         let (slot, at) = self.inode_slot(number)?;
         if Fields::read(&self.bytes(slot)[at..at + SIZE]).mode != 0 {
             return Err(self.inode_damage(number, crate::What::Reference));
@@ -102,6 +92,25 @@ impl Volume {
             self.put_inode(&fields)?;
         }
         Ok(fields)
+    }
+
+    /// Fields of an inode that is made now, under the next generation.
+    pub(crate) fn new_fields(&mut self, number: InodeNumber, new: &New<'_>, mode: u32, links: u32) -> Fields {
+        let generation = self.state.generation;
+        self.state.generation = generation.wrapping_add(1);
+        Fields {
+            number,
+            mode,
+            links,
+            user: new.user,
+            group: new.group,
+            modified: new.time,
+            changed: new.time,
+            accessed: new.time,
+            created: new.time,
+            generation,
+            ..Fields::default()
+        }
     }
 
     fn put_target(&mut self, fields: &mut Fields, target: &[u8]) -> Out<()> {

@@ -88,21 +88,8 @@ impl Volume {
         if self.allocate_inode(0)? != number {
             return Err(Error::Exists.into());
         }
-        let fields = crate::layout::inode::Fields {
-            number,
-            mode,
-            links,
-            user: new.user,
-            group: new.group,
-            modified: new.time,
-            changed: new.time,
-            accessed: new.time,
-            created: new.time,
-            generation: self.state.generation,
-            device: if number == ROOT { u64::from(ROOT) } else { 0 },
-            ..Default::default()
-        };
-        self.state.generation = self.state.generation.wrapping_add(1);
+        let mut fields = self.new_fields(number, new, mode, links);
+        fields.device = if number == ROOT { u64::from(ROOT) } else { 0 };
         self.put_inode(&fields)
     }
 }

@@ -1,4 +1,4 @@
-//! datafs: the file system of persistent data (docs/formats/datafs.md), without any input or output of its own.
+//! datafs: the file system of persistent data, without any input or output of its own.
 //!
 //! A [`Volume`] keeps blocks of metadata in memory. An operation that needs one that is not there stops with [`Stop::Missing`], having changed
 //! nothing; the caller reads the block, supplies it and calls again. What changes is collected in the running transaction; [`Volume::commit`]

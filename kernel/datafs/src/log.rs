@@ -1,4 +1,4 @@
-//! Commit and checkpoint (docs/formats/datafs.md, "Log").
+//! Commit and checkpoint.
 //!
 //! Invariants:
 //! - One plan is out at a time. What it makes durable is fixed when it is made; operations go on in the next transaction.

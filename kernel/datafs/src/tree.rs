@@ -1,4 +1,4 @@
-//! The B+tree that begins in an inode (docs/formats/datafs.md, "Trees").
+//! The B+tree that begins in an inode.
 //!
 //! A record of an inner node has a key that is not above the keys below it, and above those of the record before. A node in a block is never empty. Nodes are not
 //! merged with their neighbours: one goes when its last record goes, and the inode takes its only child's records back when they fit.

@@ -1,7 +1,7 @@
-//! datafs on a host: images in files and in memory, the same operations as in the kernel, and cuts of the power.
+//! datafs on a host: images in files and in memory, and the operations on them.
 //!
 //! - `device`   blocks in memory or in a file
-//! - `mounted`  a volume and its device: what the kernel's adaptor does, without pages
+//! - `mounted`  a volume and its device: runs operations, reads what they miss, executes plans
 #![forbid(unsafe_code)]
 
 pub mod device;
