@@ -19,6 +19,8 @@ from swiftbuild.effects.process import Runner
 from swiftbuild.machine.media import overlay
 from swiftbuild.machine.spec import Media
 
+from tests import guests
+
 META = "linux-image-cloud-arm64"
 MODULES = ("virtio_mmio", "virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 MKFS = "/usr/sbin/mkfs.ext4"
@@ -53,7 +55,7 @@ class Peer:
 
 
 class Debs:
-    """Debian arm64 packages, unpacked in memory as far as they are asked for."""
+    """Debian arm64 packages that no recipe takes, at their newest."""
 
     def __init__(self, apt: Apt, runner: Runner, folder: Path) -> None:
         self._apt, self._runner, self._folder = apt, runner, folder
@@ -71,19 +73,15 @@ class Debs:
         return self._runner.run(["/usr/bin/dpkg-deb", "-f", str(self.file(package)), name]).strip()
 
     def members(self, package: str) -> Iterator[tuple[str, bytes]]:
-        """Every regular file with its path, and every link followed inside the package."""
+        """Every regular file with its path."""
         unpacked = self._folder / f"{package}.tar"
         self._runner.run(["/bin/sh", "-c", 'exec dpkg-deb --fsys-tarfile "$0" > "$1"', str(self.file(package)),
                           str(unpacked)])  # fmt: skip
         with tarfile.open(unpacked) as archive:
             for member in archive:
-                if member.isreg() or member.issym():
-                    try:
-                        file = archive.extractfile(member)
-                    except KeyError:  # a link to outside
-                        continue
-                    if file:
-                        yield member.name.removeprefix("./"), file.read()
+                file = archive.extractfile(member) if member.isreg() else None
+                if file:
+                    yield member.name.removeprefix("./"), file.read()
 
 
 def dependencies(module: bytes) -> list[str]:
@@ -133,8 +131,9 @@ def make(folder: Path, debs: Debs, programs: Mapping[str, bytes], *, disk_mib: i
     kernel.write_bytes(next(data for name, data in contents.items() if name.startswith("boot/vmlinuz")))
     modules = {Path(name).stem.replace("-", "_"): data for name, data in contents.items() if name.endswith(".ko")}
     order = load_order(modules, MODULES)
-    busybox = next(data for name, data in debs.members("busybox-static") if name.endswith("bin/busybox"))
-    files = {"init": INIT.encode(), "bin/busybox": busybox, **programs, "modules/order": "\n".join(order).encode(),
+    guests.build("busybox")
+    files = {"init": INIT.encode(), "bin/busybox": guests.program("busybox").read_bytes(), **programs,
+             "modules/order": "\n".join(order).encode(),
              **{f"modules/{name}": modules[name] for name in order}}  # fmt: skip
     initramfs, disk = folder / "initramfs.gz", folder / "ext4.img"
     initramfs.write_bytes(gzip.compress(cpio(files), 1))
