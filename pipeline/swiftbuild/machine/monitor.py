@@ -30,9 +30,11 @@ class Monitor:
         self._watcher = asyncio.run_coroutine_threadsafe(self._watch(), self._loop)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_SECONDS_MAX)
+            return future.result(ANSWER_SECONDS_MAX)
         except (QMPError, EOFError, TimeoutError) as error:
+            future.cancel()  # else it is torn down at some later time, in the middle of anything
             raise BootError(f"QEMU's control channel: {error or type(error).__name__}") from error
 
     async def _watch(self) -> None:

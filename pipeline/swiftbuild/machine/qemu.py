@@ -38,7 +38,7 @@ class Machine:
         self.command = [
             *arguments(spec, media, console="chardev:console"),
             "-chardev", f"socket,id=console,fd={console.fileno()}",
-            "-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "chardev=monitor,mode=control",
+            "-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "chardev=monitor,mode=control", "-S",
         ]  # fmt: skip
         self._complaints = (folder / "qemu.stderr").open("w+b")
         with console, monitor:
@@ -56,7 +56,9 @@ class Machine:
         self._control = control
         self._monitor: Monitor | None = None
         self._check_started()
-        self.monitor()
+        # The guest starts (-S) only now: a console that nobody reads is full after some hundred characters, and QEMU
+        # then answers nobody until there is room.
+        self.monitor().execute("cont")
 
     def _check_started(self) -> None:
         """A wrong option makes QEMU leave at once: say what it said."""
