@@ -1,4 +1,4 @@
-//! Pieces by themselves. Whole volumes are tested by the host tool's tests (kernel/datafs/tool).
+//! Pieces by themselves. Whole volumes are tested by the crate `datatool`.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::vec::Vec;

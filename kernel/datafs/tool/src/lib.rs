@@ -6,6 +6,8 @@
 
 pub mod device;
 pub mod mounted;
+#[cfg(test)]
+mod tests;
 
 pub use device::{Device, FileDevice, MemoryDevice};
 pub use mounted::{Failure, Mounted};

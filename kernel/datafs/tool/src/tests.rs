@@ -1,7 +1,7 @@
 //! Operations one by one.
 
+use crate::{MemoryDevice, Mounted};
 use datafs::{Format, New, ROOT};
-use datatool::{MemoryDevice, Mounted};
 
 fn new(mode: u32) -> New<'static> {
     New { mode, user: 1, group: 2, device: 0, target: b"", time: 5 }
