@@ -172,6 +172,8 @@ pub enum OpenError {
         /// Blocks of the device.
         device: u64,
     },
+    /// One superblock is damaged, and the log shows that it was the newer one: what is at the homes is newer than the other says.
+    Stale,
     /// A record of the log has a good checksum and makes no sense.
     Log(Damage),
     /// ENOMEM.
@@ -187,6 +189,7 @@ impl fmt::Display for OpenError {
             Self::DeviceTooSmall { blocks, device } => {
                 write!(f, "the volume has {blocks} blocks, the device {device}")
             }
+            Self::Stale => f.write_str("the newest superblock was lost"),
             Self::Log(damage) => write!(f, "the log is damaged: {damage}"),
             Self::NoMemory => f.write_str("not enough memory"),
         }

@@ -26,6 +26,7 @@ extern crate alloc;
 
 mod attributes;
 mod cache;
+pub mod check;
 mod create;
 mod directory;
 mod error;

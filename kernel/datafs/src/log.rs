@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::cache::{Slot, page};
-use crate::layout::geometry::Geometry;
+use crate::layout::geometry::{Geometry, LOG_BLOCKS_MIN};
 use crate::layout::inode::{SIZE, seal as seal_inode};
 use crate::layout::record::{ENTRY, FRESH, HEADER, Writer, blocks};
 use crate::layout::superblock::State;
@@ -16,12 +16,6 @@ use crate::layout::{PLACE, Seed, seal};
 use crate::types::{Block, Plan, Step};
 use crate::volume::{OPERATION_MAX, Out, Volume};
 use crate::{BLOCK, Error, Stop};
-
-/// Of the log's blocks one in so many is kept for a checkpoint's list of homes.
-const HOMES_SHARE: u32 = 16;
-/// A record fills at most one block of the log in so many, and never more than `RECORD_MAX` bytes.
-const RECORD_SHARE: usize = 4;
-const RECORD_MAX: usize = 2 << 20;
 
 /// Blocks with what is written to them.
 type Homes = Vec<(u64, Block)>;
@@ -77,16 +71,10 @@ impl Log {
     }
 }
 
-fn homes_reserve(geometry: &Geometry) -> u32 {
-    geometry.log_blocks / HOMES_SHARE
-}
-
-fn record_max(geometry: &Geometry) -> usize {
-    (geometry.log_blocks as usize * BLOCK / RECORD_SHARE).min(RECORD_MAX)
-}
-
-const _: () =
-    assert!(OPERATION_MAX + HEADER <= crate::layout::geometry::LOG_BLOCKS_MIN as usize * BLOCK / RECORD_SHARE);
+const _: () = {
+    let least = Geometry { log_blocks: LOG_BLOCKS_MIN, inodes_per_group: 64 };
+    assert!(OPERATION_MAX + HEADER <= least.record_blocks() as usize * BLOCK);
+};
 
 /// Makes the checksums of a changed block right; returns the checksum that stands for all its bytes.
 fn seal_slot(slot: &mut Slot, geometry: &Geometry, seed: &Seed) -> u32 {
@@ -139,8 +127,7 @@ impl Volume {
     }
 
     fn dirty_max(&self) -> usize {
-        let list = homes_reserve(&self.geometry) as usize * BLOCK / ENTRY / 2;
-        self.options.dirty_blocks_max.clamp(128, list.max(128))
+        self.options.dirty_blocks_max.clamp(128, self.geometry.dirty_blocks())
     }
 
     /// Before an operation: the transaction and the log have room for whatever it does.
@@ -148,11 +135,11 @@ impl Volume {
         if self.log.is_replayed {
             return Err(Stop::Checkpoint);
         }
-        if self.transaction.bytes + HEADER + OPERATION_MAX > record_max(&self.geometry) {
+        if self.transaction.bytes + HEADER + OPERATION_MAX > self.geometry.record_blocks() as usize * BLOCK {
             return Err(Stop::Commit);
         }
         let free = self.geometry.log_blocks - self.log.used;
-        let needed = record_max(&self.geometry).div_ceil(BLOCK) as u32 + homes_reserve(&self.geometry);
+        let needed = self.geometry.record_blocks() + self.geometry.homes_blocks();
         if free < needed || self.dirty >= self.dirty_max() {
             return Err(Stop::Checkpoint);
         }

@@ -131,6 +131,10 @@ impl Replay {
         }
         self.homes = record.homes().collect();
         self.state = record.state;
+        // Whoever writes a log checkpoints long before: so a crafted one cannot take all memory.
+        if self.blocks.len() > 2 * self.geometry.dirty_blocks() {
+            return Err(OpenError::Log(Damage { block, inode: 0, what: What::Bounds }));
+        }
         Ok(())
     }
 
@@ -188,6 +192,63 @@ fn put_granules(into: &mut Bytes, mask: u64, from: &Bytes) {
     }
 }
 
+/// Makes all checksums of a block right that the log gives whole.
+pub(crate) fn seal_all(bytes: &mut Bytes, block: u64, geometry: &Geometry, seed: &Seed) {
+    if geometry.first_inode(block).is_none() {
+        seal(bytes, seed);
+        return;
+    }
+    bytes.chunks_exact_mut(SIZE).filter(|inode| !is_blank(inode)).for_each(|inode| seal_inode(inode, seed));
+}
+
+/// Looks through the whole log for a whole record that is newer than those that were replayed. There is none, unless the superblock that led to it was lost.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    geometry: Geometry,
+    seed: Seed,
+    /// The first sequence number that there must not be.
+    beyond: u64,
+    at: u32,
+    partial: Vec<u8>,
+    head: Option<Head>,
+    /// Its block and sequence number.
+    pub found: Option<(u64, u64)>,
+}
+
+impl Scan {
+    pub(crate) fn new(superblock: &Superblock, beyond: u64) -> Self {
+        let (geometry, seed) = (superblock.geometry, Seed::new(&superblock.uuid));
+        Self { geometry, seed, beyond, at: 0, partial: Vec::new(), head: None, found: None }
+    }
+
+    pub(crate) fn wanted(&self) -> Option<u64> {
+        let is_open = self.found.is_none() && self.at < self.geometry.log_blocks;
+        let at = (self.at + (self.partial.len() / BLOCK) as u32) % self.geometry.log_blocks;
+        is_open.then(|| self.geometry.log_start() + u64::from(at))
+    }
+
+    /// # Errors
+    /// `NoMemory`.
+    pub(crate) fn supply(&mut self, bytes: &Bytes) -> Result<(), OpenError> {
+        if self.partial.is_empty() {
+            self.head = Head::read(bytes, &self.geometry).filter(|head| head.sequence >= self.beyond);
+        }
+        if let Some(head) = self.head {
+            self.partial.try_reserve(BLOCK).map_err(|_| OpenError::NoMemory)?;
+            self.partial.extend_from_slice(bytes);
+            if self.partial.len() < head.length {
+                return Ok(());
+            }
+            if Record::is_sealed(&self.partial[..head.length], &self.seed) {
+                self.found = Some((self.geometry.log_start() + u64::from(self.at), head.sequence));
+            }
+        }
+        self.partial.clear();
+        self.at += 1;
+        Ok(())
+    }
+}
+
 /// A volume that is being opened: reads its log.
 ///
 /// `new` takes the device's first two blocks; then, as long as `wanted` names blocks, the caller reads them and gives them with `supply`, in
@@ -197,6 +258,9 @@ pub struct Opening {
     superblock: Superblock,
     options: Options,
     replay: Replay,
+    /// The other superblock is damaged: it may have been the newer one.
+    is_alone: bool,
+    scan: Option<Scan>,
 }
 
 impl Opening {
@@ -207,24 +271,40 @@ impl Opening {
     pub fn new(copies: [&Bytes; 2], options: Options) -> Result<Self, OpenError> {
         let superblock = Superblock::choose(copies)?;
         let replay = Replay::new(&superblock);
-        Ok(Self { superblock, options, replay })
+        let is_alone = Superblock::parse(copies[1 - superblock.copy() as usize], 1 - superblock.copy()).is_err();
+        Ok(Self { superblock, options, replay, is_alone, scan: None })
     }
 
     /// Blocks to be read next, if any. They may be more than the log turns out to need.
     #[must_use]
     pub fn wanted(&self) -> Option<Range<u64>> {
-        let first = self.replay.wanted()?;
+        let first = self.next()?;
         let geometry = &self.replay.geometry;
         let last = geometry.log_start() + u64::from(geometry.log_blocks);
         Some(first..last.min(first + u64::from(AHEAD)))
     }
 
+    fn next(&self) -> Option<u64> {
+        self.scan.as_ref().map_or_else(|| self.replay.wanted(), Scan::wanted)
+    }
+
     /// Takes the next block that is wanted.
     ///
     /// # Errors
-    /// `Log` when it makes no sense though its checksum is right.
+    /// `Log` when it makes no sense though its checksum is right; `Stale` when the newest superblock was lost.
     pub fn supply(&mut self, block: u64, bytes: &Bytes) -> Result<(), OpenError> {
-        if self.replay.wanted() == Some(block) { self.replay.supply(bytes) } else { Ok(()) }
+        if self.next() != Some(block) {
+            return Ok(());
+        }
+        let Some(scan) = &mut self.scan else {
+            self.replay.supply(bytes)?;
+            if self.is_alone && self.replay.wanted().is_none() {
+                self.scan = Some(Scan::new(&self.superblock, self.replay.sequence));
+            }
+            return Ok(());
+        };
+        scan.supply(bytes)?;
+        if scan.found.is_some() { Err(OpenError::Stale) } else { Ok(()) }
     }
 
     /// The volume.
@@ -232,15 +312,17 @@ impl Opening {
     /// # Errors
     /// `DeviceTooSmall`, `NoMemory`.
     pub fn finish(self) -> Result<Volume, OpenError> {
-        let Self { superblock, options, mut replay } = self;
+        let Self { superblock, options, mut replay, .. } = self;
         let blocks = replay.state.blocks;
         if blocks > options.device_blocks {
             return Err(OpenError::DeviceTooSmall { blocks, device: options.device_blocks });
         }
         let log = Log::new(replay.head, replay.sequence, replay.used, replay.state);
         let mut volume = Volume::new(superblock, replay.state, options, log);
-        for (block, replayed) in replay.blocks.drain() {
+        for (block, mut replayed) in replay.blocks.drain() {
             if replayed.is_fresh {
+                // What is looked at before its next checkpoint has to have good checksums too.
+                seal_all(&mut replayed.bytes, block, &volume.geometry, &volume.seed);
                 volume.insert_replayed(block, replayed.bytes, u64::MAX).map_err(|_| OpenError::NoMemory)?;
             } else {
                 volume.overlays.insert(block, Overlay { mask: replayed.mask, bytes: replayed.bytes });
@@ -253,17 +335,7 @@ impl Opening {
 
 impl Volume {
     /// Puts a block in whose bytes are not home.
-    fn insert_replayed(&mut self, block: u64, mut bytes: Box<Bytes>, mask: u64) -> Result<(), Error> {
-        // What is looked at before its next checkpoint has to have good checksums too.
-        if self.geometry.first_inode(block).is_some() {
-            for inode in bytes.chunks_exact_mut(SIZE).filter(|inode| !is_blank(inode)) {
-                if mask == u64::MAX {
-                    seal_inode(inode, &self.seed);
-                }
-            }
-        } else {
-            seal(&mut bytes, &self.seed);
-        }
+    fn insert_replayed(&mut self, block: u64, bytes: Box<Bytes>, mask: u64) -> Result<(), Error> {
         let at = self.cache.insert(block, bytes).ok_or(Error::NoMemory)?;
         self.cache.slot_mut(at).logged = mask;
         self.dirty += usize::from(mask != 0);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::layout::geometry::{Geometry, Place};
 use crate::layout::superblock::{State, Superblock};
 use crate::layout::{Seed, crc32c, granules, names, put_u32, put_u64, record};
-use crate::{BLOCK, Bytes, OpenError, What};
+use crate::{BLOCK, Bytes, OpenError, Replay, What};
 
 const GEOMETRY: Geometry = Geometry { log_blocks: 256, inodes_per_group: 4096 };
 
@@ -175,4 +175,30 @@ fn a_record_comes_back() {
     let mut torn = whole.to_vec();
     torn[4500] ^= 1;
     assert!(!record::Record::is_sealed(&torn, &seed));
+}
+
+/// Records that say something of `count` blocks each, replayed one after another.
+fn replay(records: u64, count: u64) -> Result<Replay, OpenError> {
+    let start = GEOMETRY.group_start(0);
+    let whole = Superblock { tail: 250, ..superblock(4) };
+    let mut replay = Replay::new(&whole);
+    for record in 0..records {
+        let mut writer = record::Writer::new(0).unwrap();
+        (0..count).for_each(|at| writer.entry(start + record * count + at, 0, 1, &[0; BLOCK]));
+        let bytes = writer.finish(whole.tail_sequence + record, &whole.state, &Seed::new(&whole.uuid));
+        for block in record::blocks(&bytes).unwrap() {
+            assert!(replay.wanted().is_some());
+            replay.supply(&block)?;
+        }
+    }
+    Ok(replay)
+}
+
+#[test]
+fn what_a_log_takes_to_replay_is_bounded() {
+    let most = 2 * GEOMETRY.dirty_blocks() as u64;
+    let replayed = replay(2, most / 2).unwrap();
+    assert_eq!((replayed.sequence, replayed.blocks.len() as u64), (79, most));
+    let refused = replay(2, most / 2 + 1).map(drop);
+    assert!(matches!(refused, Err(OpenError::Log(damage)) if damage.what == What::Bounds), "{refused:?}");
 }

@@ -44,6 +44,11 @@ fn attributes(bytes: &Bytes) -> impl Iterator<Item = Attribute<'_>> {
     })
 }
 
+/// Names of a checked block.
+pub(crate) fn names(bytes: &Bytes) -> impl Iterator<Item = &[u8]> {
+    attributes(bytes).map(|attribute| attribute.name)
+}
+
 /// Checks a block's contents; its header was checked.
 pub(crate) fn check(bytes: &Bytes, block: u64, inode: InodeNumber) -> Result<(), Damage> {
     let used = usize::from(u16_at(bytes, USED));

@@ -2,6 +2,7 @@
 
 use crate::{BLOCK, InodeNumber};
 
+use super::record::ENTRY;
 use super::{GRANULE, inode};
 
 /// Blocks of a group.
@@ -16,6 +17,13 @@ pub const INODES_PER_GROUP_MAX: u32 = 8192;
 pub const LOG_BLOCKS_MIN: u32 = 256;
 /// Most blocks of a log.
 pub const LOG_BLOCKS_MAX: u32 = 65536;
+/// Of the log's blocks one in so many is kept for a checkpoint's list of homes.
+const HOMES_SHARE: u32 = 16;
+/// A transaction's record fills at most one block of the log in so many, and never more than `RECORD_BLOCKS_MAX`.
+const RECORD_SHARE: u32 = 4;
+const RECORD_BLOCKS_MAX: u32 = 512;
+/// No volume lets more changed blocks wait for a checkpoint: what it takes to replay a log is bounded.
+const DIRTY_BLOCKS_MAX: usize = 16384;
 /// Blocks for data that a group at the volume's end must have to count.
 const LAST_GROUP_DATA_MIN: u64 = 64;
 /// Most blocks of a volume: block numbers in extents have 48 bits, inode numbers 32.
@@ -67,6 +75,27 @@ impl Geometry {
     #[must_use]
     pub const fn log_start(&self) -> u64 {
         SUPERBLOCKS
+    }
+
+    /// Blocks that a transaction's record fills at most.
+    #[must_use]
+    pub const fn record_blocks(&self) -> u32 {
+        let share = self.log_blocks / RECORD_SHARE;
+        if share < RECORD_BLOCKS_MAX { share } else { RECORD_BLOCKS_MAX }
+    }
+
+    /// Blocks of the log that are kept for a checkpoint's list of homes.
+    #[must_use]
+    pub const fn homes_blocks(&self) -> u32 {
+        self.log_blocks / HOMES_SHARE
+    }
+
+    /// Changed blocks that may wait for a checkpoint before the next operation begins. What one operation changes comes on top, but there are
+    /// never twice as many: for those the list of homes has room.
+    #[must_use]
+    pub const fn dirty_blocks(&self) -> usize {
+        let list = self.homes_blocks() as usize * BLOCK / ENTRY / 2;
+        if list < DIRTY_BLOCKS_MAX { list } else { DIRTY_BLOCKS_MAX }
     }
 
     /// First block of the first group.

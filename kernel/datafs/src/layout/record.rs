@@ -48,7 +48,7 @@ impl Head {
     #[must_use]
     pub fn read(block: &Bytes, geometry: &Geometry) -> Option<Self> {
         let length = u32_at(block, LENGTH) as usize;
-        let fits = (HEADER..=geometry.log_blocks as usize * BLOCK).contains(&length);
+        let fits = (HEADER..=(geometry.record_blocks() + geometry.homes_blocks()) as usize * BLOCK).contains(&length);
         (u32_at(block, 0) == MAGIC && fits).then(|| Self { sequence: u64_at(block, SEQUENCE), length })
     }
 

@@ -1,13 +1,18 @@
 //! datafs on a host: images in files and in memory, and the operations on them.
 //!
+//! - `check`    what is wrong with the volume of a device
 //! - `device`   blocks in memory or in a file
 //! - `mounted`  a volume and its device: runs operations, reads what they miss, executes plans
 #![forbid(unsafe_code)]
 
+pub mod check;
+#[cfg(test)]
+mod damage;
 pub mod device;
 pub mod mounted;
 #[cfg(test)]
 mod tests;
 
+pub use check::check_device;
 pub use device::{Device, FileDevice, MemoryDevice};
 pub use mounted::{Failure, Mounted};
