@@ -306,6 +306,8 @@ impl Volume {
             if size > FILE_MAX {
                 return Err(Error::FileTooBig.into());
             }
+            // The bytes up to the new end were written in place, also where no block is new.
+            volume.transaction.has_data |= size > fields.size;
             fields.size = fields.size.max(size);
             volume.put_inode(&fields)?;
             Ok(fields.quota)

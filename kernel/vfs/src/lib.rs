@@ -1,4 +1,4 @@
-//! The file system: names, directories, mounts, open files, and the two file systems that hold real files (tmpfs and the EROFS base).
+//! The file system: names, directories, mounts, open files, and the file systems that hold real files (tmpfs, the EROFS base, persistent data).
 //!
 //! Everything here runs in the kernel and in host tests alike; what differs is behind [`World`] (locks, pages, clock, devices).
 //!
@@ -11,7 +11,7 @@
 //! - `mount`    volumes hung into the tree, and places in it: [`Mount`], [`Path`]
 //! - `walk`     from a path's bytes to a place
 //! - `open`, `create`, `remove`, `rename`, `attributes`, `xattr`   the operations, with Linux 6.1's order of errors
-//! - `tmpfs`, `base`   the file systems
+//! - `tmpfs`, `base`, `data`   the file systems
 //! - `cache`    pages of files and devices, dirty or not, and what frees them
 //! - `ring`     the bytes in a pipe
 //! - `locks`    advisory locks
@@ -33,6 +33,7 @@ pub mod attributes;
 pub mod base;
 pub mod cache;
 pub mod create;
+pub mod data;
 pub mod dentry;
 pub mod device;
 pub mod file;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::data::Disk;
 use super::*;
 use crate::PAGE_SIZE;
 use crate::attributes::statistics;
@@ -32,70 +33,92 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Does the steps on a file of a tree; afterwards it is empty.
+fn run(context: &PathContext<Host>, steps: Vec<Step>, now_and_then: &mut dyn FnMut()) -> Result<(), TestCaseError> {
+    let file = open(context, &at("f"), O_CREAT | O_RDWR, 0o644).unwrap();
+    let appending = open(context, &at("f"), O_WRONLY | O_APPEND, 0).unwrap();
+    let free = statistics(file.path()).bfree;
+    let mut model: Vec<u8> = Vec::new();
+    for step in steps {
+        now_and_then();
+        match step {
+            Step::Write(at, bytes) => {
+                prop_assert_eq!(file.write_at(at, &mut Slice::new(&bytes)), Ok(bytes.len()));
+                if !bytes.is_empty() {
+                    let end = at as usize + bytes.len();
+                    model.resize(model.len().max(end), 0);
+                    model[at as usize..end].copy_from_slice(&bytes);
+                }
+            }
+            Step::Append(bytes) => {
+                if model.len() + bytes.len() > 200_000 {
+                    continue;
+                }
+                prop_assert_eq!(appending.write(&mut Slice::new(&bytes)), Ok(bytes.len()));
+                model.extend(bytes);
+            }
+            Step::Truncate(size) => {
+                file.truncate(size).unwrap();
+                model.resize(size as usize, 0);
+            }
+            Step::Read(at, count) => {
+                let mut bytes = vec![0; count];
+                let read = file.read_at(at, &mut SliceMut::new(&mut bytes)).unwrap();
+                let start = model.len().min(at as usize);
+                let wanted = &model[start..model.len().min(start + count)];
+                prop_assert_eq!(&bytes[..read], wanted);
+            }
+            Step::Map(index) => {
+                let page = file.file().unwrap().page(index, false);
+                let start = index as usize * crate::PAGE_SIZE;
+                if start >= model.len() {
+                    prop_assert_eq!(page.err(), Some(Errno::ENXIO));
+                } else {
+                    let mut wanted = model[start..model.len().min(start + crate::PAGE_SIZE)].to_vec();
+                    wanted.resize(crate::PAGE_SIZE, 0);
+                    prop_assert!(page.is_ok_and(|page| page.bytes() == wanted));
+                }
+            }
+            Step::Seek(at) => {
+                let hole = file.seek(at as i64, SEEK_HOLE);
+                let data = file.seek(at as i64, SEEK_DATA);
+                if at >= model.len() as u64 {
+                    prop_assert_eq!((hole, data), (Err(Errno::ENXIO), Err(Errno::ENXIO)));
+                } else {
+                    let hole = hole.unwrap();
+                    prop_assert!(hole >= at && hole <= model.len() as u64);
+                    // Between here and the next data there are only zeroes.
+                    let end = data.unwrap_or(model.len() as u64);
+                    prop_assert!(end >= at && model[at as usize..end as usize].iter().all(|&byte| byte == 0));
+                }
+            }
+        }
+        prop_assert_eq!(file.metadata().size, model.len() as u64);
+    }
+    file.truncate(0).unwrap();
+    prop_assert_eq!(statistics(file.path()).bfree, free, "no page is left behind");
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn a_file_is_what_was_written(steps in prop::collection::vec(step(), 1..40)) {
-        let context = tree();
-        let file = open(&context, &at("f"), O_CREAT | O_RDWR, 0o644).unwrap();
-        let appending = open(&context, &at("f"), O_WRONLY | O_APPEND, 0).unwrap();
-        let mut model: Vec<u8> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Write(at, bytes) => {
-                    prop_assert_eq!(file.write_at(at, &mut Slice::new(&bytes)), Ok(bytes.len()));
-                    if !bytes.is_empty() {
-                        let end = at as usize + bytes.len();
-                        model.resize(model.len().max(end), 0);
-                        model[at as usize..end].copy_from_slice(&bytes);
-                    }
-                }
-                Step::Append(bytes) => {
-                    if model.len() + bytes.len() > 200_000 {
-                        continue;
-                    }
-                    prop_assert_eq!(appending.write(&mut Slice::new(&bytes)), Ok(bytes.len()));
-                    model.extend(bytes);
-                }
-                Step::Truncate(size) => {
-                    file.truncate(size).unwrap();
-                    model.resize(size as usize, 0);
-                }
-                Step::Read(at, count) => {
-                    let mut bytes = vec![0; count];
-                    let read = file.read_at(at, &mut SliceMut::new(&mut bytes)).unwrap();
-                    let start = model.len().min(at as usize);
-                    let wanted = &model[start..model.len().min(start + count)];
-                    prop_assert_eq!(&bytes[..read], wanted);
-                }
-                Step::Map(index) => {
-                    let page = file.file().unwrap().page(index, false);
-                    let start = index as usize * crate::PAGE_SIZE;
-                    if start >= model.len() {
-                        prop_assert_eq!(page.err(), Some(Errno::ENXIO));
-                    } else {
-                        let mut wanted = model[start..model.len().min(start + crate::PAGE_SIZE)].to_vec();
-                        wanted.resize(crate::PAGE_SIZE, 0);
-                        prop_assert!(page.is_ok_and(|page| page.bytes() == wanted));
-                    }
-                }
-                Step::Seek(at) => {
-                    let hole = file.seek(at as i64, SEEK_HOLE);
-                    let data = file.seek(at as i64, SEEK_DATA);
-                    if at >= model.len() as u64 {
-                        prop_assert_eq!((hole, data), (Err(Errno::ENXIO), Err(Errno::ENXIO)));
-                    } else {
-                        let hole = hole.unwrap();
-                        prop_assert!(hole >= at && hole <= model.len() as u64);
-                        // Between here and the next data there are only zeroes.
-                        let end = data.unwrap_or(model.len() as u64);
-                        prop_assert!(end >= at && model[at as usize..end as usize].iter().all(|&byte| byte == 0));
-                    }
-                }
+        run(&tree(), steps, &mut || ())?;
+    }
+
+    #[test]
+    fn a_persistent_file_is_what_was_written(steps in prop::collection::vec(step(), 1..40), when in any::<u64>()) {
+        let disk = Disk::new();
+        let mut whens = when.rotate_left(13);
+        run(&disk.context, steps, &mut || {
+            whens = whens.rotate_left(7) ^ when;
+            match whens % 4 {
+                0 => disk.store.sync().unwrap(),
+                // Pages that are clean go, and come back from the device.
+                1 => assert!(disk.cache.reclaim(usize::MAX) < 100),
+                _ => {}
             }
-            prop_assert_eq!(file.metadata().size, model.len() as u64);
-        }
-        file.truncate(0).unwrap();
-        prop_assert_eq!(statistics(file.path()).bfree, SMALL.pages_max, "no page is left behind");
+        })?;
     }
 }
 
@@ -135,7 +158,13 @@ fn a_far_write_takes_one_page() {
 
 #[test]
 fn a_directory_that_changes_while_read_shows_the_rest_once() {
-    let context = tree();
+    a_directory_that_changes_while_read_shows_the_rest_once_in(tree());
+    let disk = Disk::new();
+    a_directory_that_changes_while_read_shows_the_rest_once_in(disk.context.clone());
+    disk.again().check();
+}
+
+fn a_directory_that_changes_while_read_shows_the_rest_once_in(context: PathContext<Host>) {
     let names: Vec<String> = (0..60).map(|index| std::format!("name{index:02}")).collect();
     names.iter().for_each(|name| write(&context, name, b"").unwrap());
     for room in [40, 100, 5000] {
@@ -176,7 +205,14 @@ fn a_directory_that_changes_while_read_shows_the_rest_once() {
 
 #[test]
 fn appends_of_many_threads_do_not_overlap() {
-    let context = Arc::new(tree());
+    appends_of_many_threads_do_not_overlap_in(tree());
+    let disk = Disk::new();
+    appends_of_many_threads_do_not_overlap_in(disk.context.clone());
+    assert_eq!(read(&disk.again().context, "log").unwrap().len(), 4 * 50 * 100);
+}
+
+fn appends_of_many_threads_do_not_overlap_in(context: PathContext<Host>) {
+    let context = Arc::new(context);
     open(&context, &at("log"), O_CREAT, 0o644).unwrap();
     let threads: Vec<_> = (0..4u8)
         .map(|number| {

@@ -2,6 +2,8 @@
 
 mod base;
 mod cache;
+mod data;
+mod data_failures;
 mod device;
 mod errors;
 mod files;
@@ -13,7 +15,7 @@ mod xattr;
 use alloc::sync::Arc;
 use std::cell::RefCell;
 use std::string::String;
-use std::sync::Mutex as HostMutex;
+use std::sync::{Mutex as HostMutex, OnceLock};
 use std::vec;
 use std::vec::Vec;
 
@@ -68,25 +70,46 @@ impl sync::Sleep for Yielding {
 #[derive(Clone)]
 pub struct HostPage(Arc<PageBytes>);
 
-struct PageBytes(HostMutex<&'static mut [u8]>);
+struct PageBytes {
+    now: HostMutex<std::boxed::Box<[u8]>>,
+    seen: Seen,
+}
+
+/// What a page's bytes were when somebody looked: kept, in a chain, as long as the page.
+#[derive(Default)]
+struct Seen(OnceLock<(std::boxed::Box<[u8]>, std::boxed::Box<Seen>)>);
+
+impl HostPage {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(PageBytes { now: HostMutex::new(bytes.into()), seen: Seen::default() }))
+    }
+}
 
 impl Page for HostPage {
     fn zeroed() -> Option<Self> {
-        Some(Self(Arc::new(PageBytes(HostMutex::new(vec![0; crate::PAGE_SIZE].leak())))))
+        Some(Self::new(vec![0; crate::PAGE_SIZE]))
     }
     fn in_place(bytes: &'static [u8]) -> Option<Self> {
         // What is shared in place may not be changed: a copy shows it if somebody tries, for the original stays as it was.
-        Some(Self(Arc::new(PageBytes(HostMutex::new(bytes.to_vec().leak())))))
+        Some(Self::new(bytes.to_vec()))
     }
     fn is_sole(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
     fn bytes(&self) -> &[u8] {
-        self.0.0.lock().unwrap().to_vec().leak()
+        let now = self.0.now.lock().unwrap().clone();
+        let mut seen = &self.0.seen;
+        loop {
+            let (bytes, next) = seen.0.get_or_init(|| (now.clone(), std::boxed::Box::default()));
+            if *bytes == now {
+                return bytes;
+            }
+            seen = next;
+        }
     }
     fn change(&self, change: &mut dyn FnMut(&mut [u8])) {
         assert_eq!(<HostCpu as sync::Cpu>::held(), 0, "user memory touched with a spinlock held");
-        change(&mut self.0.0.lock().unwrap());
+        change(&mut self.0.now.lock().unwrap());
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
+use super::data::Disk;
 use super::*;
 use crate::create::link;
 use crate::remove::{rmdir, unlink};
@@ -200,24 +201,48 @@ fn check(context: &PathContext<Host>, model: &Model, directory: &str) {
     assert_eq!(place.text(&context.root).0, std::format!("/{directory}").as_bytes());
 }
 
+/// Applies the steps to a tree and gives what it has to be then.
+fn run(context: &PathContext<Host>, steps: &[Step]) -> Result<Model, TestCaseError> {
+    let mut model = Model::default();
+    for step in steps {
+        let done = apply(context, step);
+        prop_assert_eq!(done.is_ok(), model.apply(step), "{:?} gave {:?}", step, done);
+    }
+    check(context, &model, "");
+    Ok(model)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn the_tree_is_the_models(steps in prop::collection::vec(step(), 1..40)) {
-        let context = tree();
-        let mut model = Model::default();
-        for step in &steps {
-            let done = apply(&context, step);
-            prop_assert_eq!(done.is_ok(), model.apply(step), "{:?} gave {:?}", step, done);
-        }
-        check(&context, &model, "");
+        run(&tree(), &steps)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn a_persistent_tree_is_the_models_also_when_it_is_found_again(steps in prop::collection::vec(step(), 1..40)) {
+        let disk = Disk::new();
+        let model = run(&disk.context, &steps)?;
+        let again = disk.again();
+        check(&again.context, &model, "");
+        again.check();
     }
 }
 
 /// Threads that move, make and remove the same few names: nothing deadlocks, no lock is taken out of order, and the tree stays a tree.
 #[test]
 fn many_threads_in_one_tree() {
-    let context = Arc::new(tree());
+    many_threads(tree());
+    let disk = Disk::new();
+    many_threads(disk.context.clone());
+    disk.again().check();
+}
+
+fn many_threads(context: PathContext<Host>) {
+    let context = Arc::new(context);
     let threads: Vec<_> = (0..4u32)
         .map(|number| {
             let context = context.clone();
