@@ -60,8 +60,7 @@ impl Volume {
                 if size > FILE_MAX {
                     return Err(Error::FileTooBig.into());
                 }
-                // The end of the last block was written with zeroes before.
-                volume.transaction.has_data |= size > fields.size;
+                volume.note_longer(&fields, size);
                 fields.size = size;
             }
             fields.user = change.user.unwrap_or(fields.user);

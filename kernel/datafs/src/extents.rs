@@ -355,6 +355,7 @@ impl Volume {
 /// Shorter and longer.
 impl Volume {
     /// Makes a file shorter (or longer), step by step. Between the steps it already has its new size; it must not grow before the last one.
+    /// Before it becomes longer the caller makes the bytes of its last block behind the end zero; they are what they were when it became shorter.
     ///
     /// # Errors
     /// `Invalid`, `FileTooBig`.
@@ -364,10 +365,16 @@ impl Volume {
         }
         self.operate(|volume| {
             let mut fields = volume.regular(inode)?;
+            volume.note_longer(&fields, size);
             (fields.size, fields.modified, fields.changed) = (size, time, time);
             volume.put_inode(&fields)?;
             volume.cut_to_size(fields)
         })
+    }
+
+    /// A file becomes longer: the zeroes behind its old end, in its last block, must be on stable media before the record that says so.
+    pub(crate) fn note_longer(&mut self, fields: &Fields, size: u64) {
+        self.transaction.has_data |= size > fields.size && !fields.size.is_multiple_of(BLOCK as u64);
     }
 
     /// A step of a truncation to the size that the inode has; until it is done the inode stands among the orphans.

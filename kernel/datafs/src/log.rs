@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::cache::{Slot, page};
 use crate::layout::geometry::{Geometry, LOG_BLOCKS_MIN};
-use crate::layout::inode::{SIZE, seal as seal_inode};
+use crate::layout::inode::{SIZE, is_blank, seal as seal_inode};
 use crate::layout::record::{ENTRY, FRESH, HEADER, Writer, blocks};
 use crate::layout::superblock::State;
 use crate::layout::{PLACE, Seed, seal};
@@ -84,7 +84,8 @@ fn seal_slot(slot: &mut Slot, geometry: &Geometry, seed: &Seed) -> u32 {
     }
     let changed = slot.logged | slot.running;
     for (at, inode) in slot.bytes.chunks_exact_mut(SIZE).enumerate() {
-        if changed >> (at * 4) & 0xf != 0 {
+        // A block that was replayed whole counts as changed whole; an inode that was never used stays all zero.
+        if changed >> (at * 4) & 0xf != 0 && !is_blank(inode) {
             seal_inode(inode, seed);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use datafs::{BLOCK, Bytes};
 
@@ -28,11 +29,11 @@ pub trait Device {
     fn flush(&mut self) -> io::Result<()>;
 }
 
-/// A device in memory; what was never written is zero.
+/// A device in memory; what was never written is zero. A copy shares blocks until they are written.
 #[derive(Clone, Default)]
 pub struct MemoryDevice {
     count: u64,
-    written: HashMap<u64, Box<Bytes>>,
+    written: HashMap<u64, Arc<Bytes>>,
 }
 
 impl MemoryDevice {
@@ -45,6 +46,24 @@ impl MemoryDevice {
     /// It gets longer.
     pub fn grow(&mut self, blocks: u64) {
         self.count = self.count.max(blocks);
+    }
+
+    /// A block, if it was ever written.
+    #[must_use]
+    pub fn get(&self, block: u64) -> Option<&Arc<Bytes>> {
+        self.written.get(&block)
+    }
+
+    /// Writes a block without a copy.
+    ///
+    /// # Errors
+    /// It is not on the device.
+    pub fn put(&mut self, block: u64, bytes: Arc<Bytes>) -> io::Result<()> {
+        if block >= self.count {
+            return Err(outside(block));
+        }
+        self.written.insert(block, bytes);
+        Ok(())
     }
 }
 
@@ -69,11 +88,7 @@ impl Device for MemoryDevice {
     }
 
     fn write(&mut self, block: u64, bytes: &Bytes) -> io::Result<()> {
-        if block >= self.count {
-            return Err(outside(block));
-        }
-        self.written.insert(block, Box::new(*bytes));
-        Ok(())
+        self.put(block, Arc::new(*bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! - `check`    what is wrong with the volume of a device
 //! - `device`   blocks in memory or in a file
 //! - `mounted`  a volume and its device: runs operations, reads what they miss, executes plans
+//! - `sweep`    power cuts: what is left of a recorded run, wherever it ends, against a model
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -10,6 +11,7 @@ pub mod check;
 mod damage;
 pub mod device;
 pub mod mounted;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -84,7 +84,6 @@ impl<D: Device> Mounted<D> {
         }
         device.write(0, &first)?;
         device.write(1, &second)?;
-        device.flush()?;
         let mut mounted = Self::open(device)?;
         mounted.run(|volume| volume.make_root(root))?;
         mounted.checkpoint()?;
@@ -180,6 +179,17 @@ impl<D: Device> Mounted<D> {
         Ok(())
     }
 
+    /// Makes everything durable that was done, data that were overwritten in their places too.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn sync(&mut self) -> Result<()> {
+        match self.plan(Volume::commit)? {
+            Some(plan) => self.execute(plan),
+            None => Ok(self.device.flush()?),
+        }
+    }
+
     fn plan(
         &mut self,
         mut make: impl FnMut(&mut Volume) -> std::result::Result<Option<Plan>, Stop>,
@@ -228,23 +238,32 @@ impl<D: Device> Mounted<D> {
         }
     }
 
-    /// Makes a file shorter or longer. The bytes of its last block behind a smaller size become zero.
+    /// Makes a file shorter or longer.
     ///
     /// # Errors
     /// What the volume says.
     pub fn truncate(&mut self, inode: InodeNumber, size: u64, time: i64) -> Result<()> {
         let old = self.run(|volume| volume.attributes(inode))?.size;
-        let within = (size % BLOCK as u64) as usize;
-        if size < old && within > 0 {
-            let logical = (size / BLOCK as u64) as u32;
-            if let Mapping::Data(block) = self.run(|volume| volume.extent(inode, logical, 1))?.mapping {
-                let mut bytes = [0; BLOCK];
-                self.device.read(block, &mut bytes)?;
-                bytes[within..].fill(0);
-                self.device.write(block, &bytes)?;
-            }
+        if size > old {
+            self.clear_tail(inode, old)?;
         }
         while self.run(|volume| volume.truncate(inode, size, time))? == Progress::More {}
+        Ok(())
+    }
+
+    /// The file is about to get longer: what its last block has behind its end becomes zero. Whoever made it shorter left that alone, so that after a
+    /// cut the file is the old one or the new one.
+    fn clear_tail(&mut self, inode: InodeNumber, size: u64) -> Result<()> {
+        let (logical, within) = ((size / BLOCK as u64) as u32, (size % BLOCK as u64) as usize);
+        if within == 0 {
+            return Ok(());
+        }
+        if let Mapping::Data(block) = self.run(|volume| volume.extent(inode, logical, 1))?.mapping {
+            let mut bytes = [0; BLOCK];
+            self.device.read(block, &mut bytes)?;
+            bytes[within..].fill(0);
+            self.device.write(block, &bytes)?;
+        }
         Ok(())
     }
 
@@ -299,6 +318,10 @@ impl<D: Device> Mounted<D> {
         let new = self.new_blocks(inode, first, last + 1 - first)?;
         self.run(|volume| volume.reserve(inode, new))?;
         let mut left = new;
+        let size = self.run(|volume| volume.attributes(inode))?.size;
+        if offset > size {
+            self.clear_tail(inode, size)?;
+        }
         let result = self.write_reserved(inode, offset, bytes, &mut left);
         self.run(|volume| volume.unreserve(inode, left))?;
         result
@@ -321,13 +344,16 @@ impl<D: Device> Mounted<D> {
             let first = (at / BLOCK as u64) as u32;
             let count = ((end - 1) / BLOCK as u64) as u32 + 1 - first;
             let mut allocation = self.run(|volume| volume.allocate(inode, first, count))?;
+            let size = self.run(|volume| volume.attributes(inode))?.size;
             let runs = allocation.runs().to_vec();
             let reach = runs.last().map_or(first, |run| run.logical + run.count);
             for run in &runs {
                 for step in 0..run.count {
                     let logical = run.logical + step;
+                    let start = u64::from(logical) * BLOCK as u64;
                     let mut block = self.read_block(inode, logical)?;
-                    overlay(&mut block, u64::from(logical) * BLOCK as u64, offset, bytes);
+                    block[usize::try_from(size.saturating_sub(start)).unwrap_or(BLOCK).min(BLOCK)..].fill(0);
+                    overlay(&mut block, start, offset, bytes);
                     self.device.write(run.block + u64::from(step), &block)?;
                 }
             }
@@ -343,7 +369,7 @@ impl<D: Device> Mounted<D> {
 }
 
 /// Puts the part of `bytes`, which begin at `offset` of a file, into the block that begins at `start`.
-fn overlay(block: &mut Bytes, start: u64, offset: u64, bytes: &[u8]) {
+pub(crate) fn overlay(block: &mut Bytes, start: u64, offset: u64, bytes: &[u8]) {
     let (from, to) = (start.max(offset), (start + BLOCK as u64).min(offset + bytes.len() as u64));
     let length = (to - from) as usize;
     let (into, source) = ((from - start) as usize, (from - offset) as usize);

@@ -1,0 +1,16 @@
+//! Power cuts: the writes and flushes of a run are recorded; from every way in which they can end, a device is made, opened, and looked at.
+//!
+//! - `record`  the device that records
+//! - `cut`     which ways there are
+//! - `model`   what a volume should hold
+//! - `pair`    a volume and its model, driven together
+//! - `oracle`  whether what is on a device is what some record leads to, with all that was promised
+//! - `run`     a recorded run, and the sweep over it
+//! - `random`  random operations
+pub mod cut;
+pub mod model;
+pub mod oracle;
+pub mod pair;
+pub mod random;
+pub mod record;
+pub mod run;
