@@ -1,7 +1,7 @@
 //! Random operations: the volume does what the model does, and holds what the model holds, whenever it is opened again.
 
 use datafs::Options;
-use datatool::sweep::oracle::compare;
+use datatool::sweep::oracle::{compare, undamaged};
 use datatool::sweep::pair::Pair;
 use datatool::sweep::random::{Chooser, Mix};
 use datatool::sweep::record::Recorder;
@@ -29,6 +29,7 @@ fn run(size: Size, mix: Mix, seed: u64, count: usize) {
             let options = options(&pair);
             chooser.forget_open();
             pair.remount(options);
+            undamaged(&pair.mounted.device).unwrap();
             check(&mut pair, "after a remount");
         }
     }

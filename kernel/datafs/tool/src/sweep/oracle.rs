@@ -12,6 +12,7 @@ use datafs::{BLOCK, Error, FILE_MAX, InodeNumber, Mapping, Options};
 use super::model::{Cell, Contents, Model, Node};
 use super::pair::{Claim, History};
 use super::record::SECTOR;
+use crate::check::check_device;
 use crate::device::Device;
 use crate::mounted::{Failure, Mounted, read_log};
 
@@ -36,8 +37,18 @@ pub fn verify<D: Device>(device: D, history: &History, claim: Claim) -> Verdict<
         return Err(format!("record {} was promised, the last is {record}", claim.record));
     }
     let model = history.states.get(&record).ok_or_else(|| format!("record {record} was never made"))?;
+    undamaged(&device)?;
     compare(&mut Mounted { device, volume }, model, &history.contents, claim.time)?;
     Ok(record)
+}
+
+/// The check of the whole volume finds nothing.
+///
+/// # Errors
+/// The first finding.
+pub fn undamaged<D: Device>(device: &D) -> Verdict<()> {
+    let report = check_device(device);
+    report.findings.first().map_or(Ok(()), |finding| Err(format!("{finding} ({} findings)", report.findings.len())))
 }
 
 /// Compares all of a volume with a model. What was written before `time` to blocks of files was promised.

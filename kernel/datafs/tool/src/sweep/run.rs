@@ -11,7 +11,7 @@ use datafs::layout::superblock::Superblock;
 use datafs::{BLOCK, Bytes, Format, InodeNumber, New, ROOT};
 
 use super::cut::{Cut, Effort, Random, WHOLE, cuts};
-use super::oracle::{Verdict, compare, verify};
+use super::oracle::{Verdict, compare, undamaged, verify};
 use super::pair::{Claim, History, Pair};
 use super::record::{Event, Recorder, SECTOR, Site, sites};
 use crate::device::{Device, MemoryDevice};
@@ -274,7 +274,9 @@ fn carry_through<D: Device>(device: D) -> Verdict<Mounted<D>> {
         mounted.checkpoint()?;
         Ok(mounted)
     });
-    mounted.map_err(|failure| failure.to_string())
+    let mounted = mounted.map_err(|failure| failure.to_string())?;
+    undamaged(&mounted.device)?;
+    Ok(mounted)
 }
 
 /// A volume that was recovered takes new files.
@@ -286,6 +288,7 @@ fn use_it<D: Device>(mounted: &mut Mounted<D>) -> Verdict<()> {
         mounted.sync()?;
         mounted.contents(inode)
     });
+    undamaged(&mounted.device)?;
     match result {
         Ok(bytes) if bytes == [7; 3 * BLOCK] => Ok(()),
         Ok(_) => Err(String::from("a new file has other bytes")),
