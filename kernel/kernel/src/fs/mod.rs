@@ -2,15 +2,19 @@
 //!
 //! - `user`     reads and writes straight to and from the user's memory
 //! - `devices`  /dev, and who serves which device number
+//! - `data`     /data, and the thread that writes back
 //! - `pipe`     pipes and FIFOs
 //! - `locks`    advisory locks
 //! - `tty`      terminals
 //! - `poll`     waiting for several files
+//! - `memory`   the page cache
 //! - `proc`     /proc
 //! - `mounts`   the first mounts, and `mount`
 
+pub mod data;
 pub mod devices;
 pub mod locks;
+mod memory;
 pub mod mounts;
 pub mod pipe;
 pub mod poll;
@@ -18,6 +22,7 @@ pub mod proc;
 pub mod tty;
 pub mod user;
 
+pub use memory::cache;
 pub use mounts::root;
 
 use alloc::string::String;
@@ -63,6 +68,14 @@ impl vfs::World for Kernel {
         locks::file_closed(file);
     }
 
+    fn write_back_wanted() {
+        data::write_back_wanted();
+    }
+
+    fn report(source: &[u8], why: &dyn core::fmt::Display) {
+        data::report(source, why);
+    }
+
     fn open_special(inode: &Arc<dyn vfs::Inode<Self>>, flags: u32) -> Result<Arc<dyn vfs::File<Self>>, Errno> {
         let special = inode.special().ok_or(Errno::ENXIO)?;
         match inode.kind() {
@@ -75,7 +88,7 @@ impl vfs::World for Kernel {
 
 impl vfs::Page for PageRef {
     fn zeroed() -> Option<Self> {
-        PageRef::zeroed()
+        memory::page()
     }
 
     fn in_place(bytes: &'static [u8]) -> Option<Self> {

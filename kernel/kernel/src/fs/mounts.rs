@@ -7,7 +7,7 @@ use vfs::access::Credentials;
 use vfs::tmpfs;
 use vfs::{PAGE_SIZE, walk};
 
-use super::{At, Mount, Path, PathContext, Volume, devices, proc};
+use super::{At, Mount, Path, PathContext, Volume, data, devices, proc};
 use crate::mm::frames;
 use crate::sync::Once;
 use crate::{clock, event};
@@ -76,6 +76,8 @@ pub fn mount_all(base: &'static [u8]) -> Result<(), MountError> {
         Ok(()) | Err(MountError::Place(_, Errno::ENOENT)) => {}
         Err(error) => return Err(error),
     }
+    // Without persistent data the system is up all the same.
+    data::mount(&context);
     let _ = ROOT.set(context.root);
     Ok(())
 }
@@ -188,5 +190,10 @@ pub fn unmount(context: &PathContext, target: &[u8], flags: u64) -> Result<(), E
     if flags & !(UMOUNT_NOFOLLOW | MNT_DETACH | MNT_FORCE) != 0 {
         return Err(Errno::EINVAL);
     }
-    walk::lookup(context, &At::cwd(target), flags & UMOUNT_NOFOLLOW == 0)?.take_out()
+    let place = walk::lookup(context, &At::cwd(target), flags & UMOUNT_NOFOLLOW == 0)?;
+    if place.is_mount_root() {
+        // Who asked for certain files is told by their own `fsync`.
+        let _ = place.mount().volume().file_system().sync(None);
+    }
+    place.take_out()
 }

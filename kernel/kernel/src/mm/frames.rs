@@ -121,6 +121,16 @@ pub fn allocate(order: u32) -> Option<u64> {
     FRAMES.lock_irq().allocate(&mut Windows, order)
 }
 
+/// Of all memory this part is left to the kernel's heap: programs and caches do not get the last pages, so that they, and not the kernel, are refused.
+const HEAP_SHARE: u64 = 64;
+
+/// Takes a page for a program or a cache.
+pub fn allocate_page() -> Option<u64> {
+    let reserve = total_bytes() / PAGE_SIZE / HEAP_SHARE;
+    let mut frames = FRAMES.lock_irq();
+    if frames.free_frames() <= reserve { None } else { frames.allocate(&mut Windows, 0) }
+}
+
 /// Gives them back.
 pub fn release(frame: u64, order: u32) {
     FRAMES.lock_irq().release(&mut Windows, frame, order);

@@ -14,6 +14,7 @@ use paging::PAGE_SIZE;
 
 use crate::arch::trap::{Access, FaultKind};
 use crate::boot;
+use crate::sync::Once;
 use crate::{event, sched};
 
 pub use page::PageRef;
@@ -65,6 +66,19 @@ fn add_without(start: u64, end: u64, kept: &[(u64, u64)]) {
     if after < end {
         add_without(after, end, kept);
     }
+}
+
+/// Who frees memory that is in use but need not be; says whether it did.
+static RECLAIMER: Once<fn() -> bool> = Once::new();
+
+/// From now on `reclaimer` is asked when there is no memory. It does not sleep.
+pub fn set_reclaimer(reclaimer: fn() -> bool) {
+    let _ = RECLAIMER.set(reclaimer);
+}
+
+/// There is no memory; whether there is some now. No spinlock is held.
+fn reclaim() -> bool {
+    RECLAIMER.get().is_some_and(|reclaimer| reclaimer())
 }
 
 /// A fault at a user address, of the current thread or of the kernel on its behalf. `Ok`: try again.

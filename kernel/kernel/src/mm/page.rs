@@ -16,10 +16,10 @@ pub struct PageRef {
 }
 
 impl PageRef {
-    /// A new page; what is in it is unknown, and must not reach a user.
+    /// A new page; what is in it is unknown, and must not reach a user. `None` already while there is some memory: that is the heap's.
     #[must_use]
     pub fn uncleared() -> Option<Self> {
-        let frame = frames::allocate(0)?;
+        let frame = frames::allocate_page()?;
         frames::shares(frame).store(1, Ordering::Relaxed);
         Some(Self { physical: frame * PAGE_SIZE, counted: true })
     }

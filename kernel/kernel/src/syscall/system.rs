@@ -115,17 +115,20 @@ pub fn reboot(call: &Call<'_>) -> Result<u64, Errno> {
     }
     match command as u32 {
         REBOOT_CAD_ON | REBOOT_CAD_OFF => return Ok(0),
+        REBOOT_RESTART | REBOOT_HALT | REBOOT_POWER_OFF => crate::fs::data::close_all(),
+        _ => return Err(Errno::EINVAL),
+    }
+    match command as u32 {
         REBOOT_RESTART => {
             event!("system.reboot");
             psci::system_reset();
         }
-        REBOOT_HALT | REBOOT_POWER_OFF => {
+        command => {
             event!("system.halt");
-            if command as u32 == REBOOT_POWER_OFF {
+            if command == REBOOT_POWER_OFF {
                 psci::system_off();
             }
         }
-        _ => return Err(Errno::EINVAL),
     }
     // A halt, or firmware that did not do it: the machine stands still.
     cpu::halt()

@@ -35,7 +35,8 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use datafs::{OpenError, Opening};
+pub use datafs::OpenError;
+use datafs::Opening;
 use linux::Errno;
 use linux::types::Statfs;
 
@@ -99,6 +100,10 @@ pub struct Mounted<W: World> {
     pub volume: Arc<Volume<W>>,
     /// [`Store::work`] and [`Store::close`] are its owner's to call.
     pub store: Arc<Store<W>>,
+    /// The log held changes that were not at their places: it was not left properly.
+    pub was_replayed: bool,
+    /// Files without a name, and truncations that were not finished, that were found.
+    pub orphans: u32,
 }
 
 /// Opens the volume on a device; replays its log, and frees what had no name when it was last used.
@@ -113,14 +118,15 @@ pub fn mount<W: World>(
 ) -> Result<Mounted<W>, MountError> {
     let read_only = options.read_only || device.is_read_only();
     let opened = open(&*device, Options { read_only, ..options })?;
+    let was_replayed = opened.wants_checkpoint();
     let store = Store::new(source, device, cache, opened).map_err(MountError::Device)?;
-    store.recover().map_err(MountError::Device)?;
+    let orphans = store.recover().map_err(MountError::Device)?;
     let root = store.node(datafs::ROOT).map_err(MountError::Device)?;
     if crate::Inode::kind(&*root) != crate::Kind::Directory {
         return Err(MountError::Root);
     }
     let volume = Volume::new("datafs", source, false, root, Face(store.clone()));
-    Ok(Mounted { volume, store })
+    Ok(Mounted { volume, store, was_replayed, orphans })
 }
 
 /// Reads superblock and log.

@@ -139,15 +139,15 @@ impl<W: World> Store<W> {
         Ok(())
     }
 
-    /// Puts in order what a loss of power left.
-    pub(super) fn recover(&self) -> Result<(), Errno> {
+    /// Puts in order what a loss of power left; says how many orphans there were.
+    pub(super) fn recover(&self) -> Result<u32, Errno> {
         if self.is_read_only() {
-            return Ok(());
+            return Ok(0);
         }
         if self.now(|volume| volume.wants_checkpoint()) {
             self.commit(true)?;
         }
-        let mut last = 0;
+        let (mut last, mut count) = (0, 0);
         while let Some(number) = self.now(|volume| volume.first_orphan()) {
             if number == last {
                 self.report(&format!("inode {number} stays in the list of orphans"));
@@ -155,7 +155,8 @@ impl<W: World> Store<W> {
             }
             self.free(number)?;
             last = number;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 }

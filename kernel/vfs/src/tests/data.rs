@@ -61,7 +61,7 @@ impl Disk {
 
     pub fn on(device: Arc<MemoryDevice<Host>>, options: Options) -> Result<Self, MountError> {
         let cache = Cache::new(LIMITS);
-        let Mounted { volume, store } = mount(b"disk", device.clone(), &cache, options)?;
+        let Mounted { volume, store, .. } = mount(b"disk", device.clone(), &cache, options)?;
         let root = Path::root_of(&Mount::root(volume));
         let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 };
         Ok(Self { device, cache, store, context })

@@ -171,20 +171,23 @@ fn stat() -> Made {
 
 fn meminfo() -> Made {
     let (total, free) = (frames::total_bytes() / KIB, frames::free_bytes() / KIB);
+    let cache = crate::fs::cache().statistics();
+    let pages = |count: usize| count as u64 * vfs::PAGE_SIZE as u64 / KIB;
+    let (cached, dirty, writing) = (pages(cache.cached), pages(cache.dirty), pages(cache.writing));
     let mut text = String::new();
     for (name, value) in [
         ("MemTotal", total),
         ("MemFree", free),
-        ("MemAvailable", free),
+        ("MemAvailable", free + cached - (dirty + writing).min(cached)),
         ("Buffers", 0),
-        ("Cached", 0),
+        ("Cached", cached),
         ("SwapCached", 0),
         ("Active", 0),
         ("Inactive", 0),
         ("SwapTotal", 0),
         ("SwapFree", 0),
-        ("Dirty", 0),
-        ("Writeback", 0),
+        ("Dirty", dirty),
+        ("Writeback", writing),
         ("Mapped", 0),
         ("Shmem", 0),
         ("Slab", 0),

@@ -13,6 +13,8 @@ use crate::arch::{entry, mmu};
 
 /// Pages around a touched one that are mapped with it when they cost nothing: base image pages, which are in RAM for ever.
 const AROUND_PAGES: u64 = 16;
+/// How often memory is made free for one access: others may be quicker to take it.
+const RECLAIMS_MAX: u32 = 4;
 
 /// What a table entry for a page of an area with this protection says. `write`: the entry itself may let users write.
 pub(super) fn attributes(protection: Protection, write: bool, counted: bool) -> Attributes {
@@ -58,6 +60,16 @@ impl AddressSpace {
     }
 
     pub(super) fn fault_locked(&self, inner: &Inner, address: u64, access: Access) -> Result<(), FaultKind> {
+        for _ in 0..RECLAIMS_MAX {
+            match self.bring_in(inner, address, access) {
+                Err(FaultKind::NoMemory) if crate::mm::reclaim() => {}
+                other => return other,
+            }
+        }
+        self.bring_in(inner, address, access)
+    }
+
+    fn bring_in(&self, inner: &Inner, address: u64, access: Access) -> Result<(), FaultKind> {
         let area = inner.map.find(address).ok_or(FaultKind::NotMapped)?;
         if !allows(area.protection, access) {
             return Err(FaultKind::NotAllowed);
