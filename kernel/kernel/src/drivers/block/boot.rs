@@ -77,7 +77,7 @@ fn stamp(layout: &Layout) -> Option<Stamp> {
 
 fn read_at(part: &Part, offset: u64, length: usize) -> Result<Vec<u8>, Errno> {
     let (first, count) = (offset / SECTOR, length as u64 / SECTOR);
-    if first + count > part.sectors() {
+    if first + count > part.sectors {
         return Err(Errno::EIO);
     }
     let mut bytes = vec![0; length];

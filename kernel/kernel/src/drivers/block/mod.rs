@@ -5,6 +5,7 @@
 //! - `disk`       transfers cut into requests, tried again, counted
 //! - `part`       partitions, and the whole disk, as [`vfs::Device`]s
 //! - `boot`       which disk is the one that was booted from
+//! - `grow`       makes its partition table fit the disk
 //!
 //! Disks are found once, at boot. One that goes away, or whose device fails, stays in the list and answers `EIO` at once.
 
@@ -12,6 +13,7 @@ mod blk;
 mod boot;
 mod channel;
 mod disk;
+mod grow;
 mod part;
 
 use alloc::string::String;
@@ -66,8 +68,13 @@ fn add(disk: Disk, interrupt: Option<u32>) {
 pub fn settle() {
     let found = core::mem::take(&mut *FOUND.lock_irq());
     found.iter().for_each(show);
-    let layouts: Vec<_> = found.iter().map(|found| part::read(&found.disk)).collect();
+    let mut layouts: Vec<_> = found.iter().map(|found| part::read(&found.disk)).collect();
     let boot_disk = boot::find(&layouts);
+    if let Some(disk) = boot_disk.as_ref().filter(|disk| grow::fit(disk)) {
+        let same =
+            layouts.iter_mut().find(|layout| layout.parts.first().is_some_and(|part| Arc::ptr_eq(&part.disk, disk)));
+        same.into_iter().for_each(|layout| *layout = part::read(disk));
+    }
     let parts = layouts.into_iter().flat_map(|layout| layout.parts).collect();
     let _ = REGISTRY.set(Registry { parts, boot_disk });
 }

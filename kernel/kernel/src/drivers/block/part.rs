@@ -6,7 +6,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use gpt::{Guid, Table, Unreadable};
 use linux::Errno;
@@ -67,8 +66,8 @@ pub struct Part {
     /// What the table says it is; zero for a whole disk.
     pub type_guid: Guid,
     kind: Option<Kind>,
-    /// How many sectors; grows when the table does.
-    sectors: AtomicU64,
+    /// How many sectors it has.
+    pub sectors: u64,
 }
 
 impl Part {
@@ -80,7 +79,7 @@ impl Part {
             first: 0,
             type_guid: [0; 16],
             kind: None,
-            sectors: AtomicU64::new(disk.facts.sectors),
+            sectors: disk.facts.sectors,
         }
     }
 
@@ -96,7 +95,7 @@ impl Part {
             first: partition.first,
             type_guid: partition.type_guid,
             kind,
-            sectors: AtomicU64::new(partition.sectors),
+            sectors: partition.sectors,
         }
     }
 
@@ -104,19 +103,6 @@ impl Part {
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.kind
-    }
-
-    /// How many sectors it has.
-    #[must_use]
-    pub fn sectors(&self) -> u64 {
-        self.sectors.load(Ordering::Relaxed)
-    }
-
-    /// The partition has grown, and its table says so on stable media: from now on it has so many sectors, all of them on the disk.
-    #[allow(dead_code, reason = "for who grows the table")]
-    pub fn set_sectors(&self, sectors: u64) {
-        let room = self.disk.facts.sectors.saturating_sub(self.first);
-        self.sectors.fetch_max(sectors.min(room), Ordering::Relaxed);
     }
 
     fn transfer(&self, operation: Operation, runs: &[Run<'_, Kernel>]) -> Result<(), Errno> {
@@ -134,7 +120,7 @@ impl Part {
 
 impl vfs::Device<Kernel> for Part {
     fn blocks(&self) -> u64 {
-        self.sectors() / SECTORS_PER_BLOCK
+        self.sectors / SECTORS_PER_BLOCK
     }
 
     fn is_read_only(&self) -> bool {
