@@ -112,9 +112,10 @@ def build(given: Parts, name: str) -> Path:
         kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
     )  # fmt: skip
     slot.build_slot(facts, made["verity"], made["root"], made["slot"], made["json"])
+    (folder / "data").write_bytes(b"")  # a partition that holds nothing
     whole = disk.DiskInput(
         profile=given.profile, version="0.1.0", rollback_index=1, sizes=DiskSizes(), file_time=1_767_225_600,
-        slot_image=made["slot"], loader=given.loader,
+        slot_image=made["slot"], loader=given.loader, data=folder / "data",
     )  # fmt: skip
     disk.build_disk(whole, made["disk.img"], made["json"])
     return made["disk.img"]

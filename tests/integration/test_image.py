@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from swiftbuild.cli.image import _check_target
-from swiftbuild.effects.files import copy_sparse, replacing
+from swiftbuild.effects.files import replacing
+from swiftbuild.effects.sparse import copy_sparse
 from swiftbuild.errors import UsageError
 
 from tests.fakes import ROOT

@@ -199,6 +199,12 @@ impl Volume {
         self.state.blocks
     }
 
+    /// The superblock that it was opened with.
+    #[must_use]
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
     /// The volume's UUID, as it is written.
     #[must_use]
     pub fn uuid(&self) -> [u8; 16] {

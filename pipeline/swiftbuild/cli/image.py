@@ -165,12 +165,13 @@ def _show_plan(session: Session, steps: list[Step]) -> None:
 
 def _deliver(shop: Workshop, outcome: Outcome, profile: str, target: Path) -> None:
     """Puts the image where it belongs: sparse, whole or not at all."""
-    from swiftbuild.effects.files import copy_sparse, no_space_named, replacing
+    from swiftbuild.effects.files import no_space_named, replacing
+    from swiftbuild.effects.sparse import copy_onto, copy_sparse
 
     source, artifact = shop.path(outcome, f"disk/{profile}", "disk.img")
     if target.is_block_device():
         with no_space_named(target, artifact.size):
-            copy_sparse(source, target)
+            copy_onto(source, target)
         return
     if target.exists() and shop.stats.digest(target) == artifact.digest:
         return

@@ -12,7 +12,7 @@ from types import FrameType
 from swiftbuild.cli.progress import Reporter, reporter
 from swiftbuild.cli.session import Session
 from swiftbuild.core.accounts import Access
-from swiftbuild.core.plan import Action, Artifact, Ref
+from swiftbuild.core.plan import Action, Artifact, Ref, order
 from swiftbuild.core.tools import TOOLS, require
 from swiftbuild.effects import keys, project
 from swiftbuild.effects.apt import Apt
@@ -69,6 +69,12 @@ class Workshop:
         root = self.session.root
         planner = self._planner(project.load_profile(root, project.profiles(root)[0]), (recipe,), Access({}, ()))
         return {action.name: action for action in (*planner.programs(), *planner.packages()) if action.name in wanted}
+
+    def datatool_plan(self) -> dict[str, Action]:
+        """The one action that builds the program for data volumes."""
+        root = self.session.root
+        planner = self._planner(project.load_profile(root, project.profiles(root)[0]), (), Access({}, ()))
+        return order([planner.datatool()])
 
     def _planner(self, profile: Profile, recipes: tuple[Recipe, ...], access: Access) -> Planner:
         root = self.session.root

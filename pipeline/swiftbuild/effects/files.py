@@ -14,8 +14,6 @@ from typing import Any
 from swiftbuild.errors import InputError, SpaceError
 from swiftbuild.limits import MIB, TOML_FILE_MAX
 
-COPY_CHUNK = 4 * MIB
-
 
 def read_toml(path: Path, where: str) -> dict[str, Any]:
     """A TOML file's tables; `where` names it in errors."""
@@ -63,26 +61,3 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, flush: bool = Tr
     """The whole file or the old one. Without `flush` a crash of the machine may leave it empty: for caches."""
     with replacing(path, mode, flush=flush) as temporary:
         temporary.write_bytes(data)
-
-
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copies data and keeps holes, so that a disk image costs what it holds."""
-    with source.open("rb") as read, target.open("r+b") as write:
-        size = os.fstat(read.fileno()).st_size
-        write.truncate(size)
-        offset = 0
-        while offset < size:
-            try:
-                start = os.lseek(read.fileno(), offset, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # only a hole is left
-                    break
-                raise
-            end = os.lseek(read.fileno(), start, os.SEEK_HOLE)
-            read.seek(start)
-            write.seek(start)
-            while start < end:
-                chunk = read.read(min(COPY_CHUNK, end - start))
-                write.write(chunk)
-                start += len(chunk)
-            offset = end

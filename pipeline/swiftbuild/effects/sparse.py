@@ -1,10 +1,16 @@
-"""Where a sparse file holds data: an image is mostly holes, and reading them is what would take the time."""
+"""Sparse files: an image is mostly holes, and reading and writing them is what would take the time."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from swiftbuild.limits import MIB
+
+COPY_CHUNK = 4 * MIB
 
 
 def data_extents(path: Path) -> list[tuple[int, int]]:
@@ -23,3 +29,29 @@ def data_extents(path: Path) -> list[tuple[int, int]]:
             at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
             extents.append((start, at))
     return extents
+
+
+def copy_sparse(source: Path, target: Path, *, at: int = 0) -> None:
+    """Copies a file to offset `at` of one that is there and holds zeros from there on; holes stay holes."""
+    with source.open("rb") as read, target.open("r+b") as write:
+        write.truncate(max(at + source.stat().st_size, target.stat().st_size))
+        for start, end in data_extents(source):
+            read.seek(start)
+            write.seek(at + start)
+            for chunk in _chunks(read, end - start):
+                write.write(chunk)
+
+
+def copy_onto(source: Path, device: Path) -> None:
+    """Copies a file onto a block device that may hold anything: the holes, too, become zeros there."""
+    with source.open("rb") as read, device.open("r+b") as write:
+        for chunk in _chunks(read, source.stat().st_size):
+            write.write(chunk)
+        write.flush()
+        os.fsync(write.fileno())
+
+
+def _chunks(file: BinaryIO, length: int) -> Iterator[bytes]:
+    while length > 0 and (chunk := file.read(min(COPY_CHUNK, length))):
+        length -= len(chunk)
+        yield chunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,8 +31,8 @@ class Store:
         return self.root / "objects" / digest[:2] / digest
 
     def put(self, file: Path) -> Artifact:
-        """Moves a finished file into the store."""
-        file.chmod(0o444)
+        """Moves a finished file into the store; a program stays executable."""
+        file.chmod(0o555 if file.stat().st_mode & stat.S_IXUSR else 0o444)
         digest = self._stats.digest(file)
         size = file.stat().st_size
         target = self.path(digest)

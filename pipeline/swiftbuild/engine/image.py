@@ -13,14 +13,16 @@ from swiftbuild.core import accounts, tree
 from swiftbuild.core.plan import Action, Ref, order
 from swiftbuild.core.version import file_time
 from swiftbuild.effects.code import digest_of
+from swiftbuild.effects.datatool import DataTool
 from swiftbuild.effects.process import Runner
 from swiftbuild.effects.statcache import StatCache
+from swiftbuild.effects.trees import listing
 from swiftbuild.engine.run import Work
 from swiftbuild.errors import InputError
 from swiftbuild.model.profile import Profile
 from swiftbuild.model.recipe import DebianSource, PackageLock, Recipe, TreeSource
 from swiftbuild.model.tree import Content, Node
-from swiftbuild.stages import cargo, debian, disk, kernel, root, slot
+from swiftbuild.stages import cargo, data, debian, disk, kernel, root, slot
 from swiftbuild.stages.cargo import CargoBuild, CargoPlace
 
 KERNEL = CargoBuild(
@@ -46,6 +48,12 @@ USERLAND = CargoBuild(
                  "CARGO_PROFILE_RELEASE_STRIP": "symbols"},
 )
 """As userland/README.md says."""
+DATATOOL = CargoBuild(
+    crates=("datatool",), binaries=("datatool",), target="x86_64-unknown-linux-gnu", build_std="", std_features="",
+    rustflags=(), environment={"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+                                  "CARGO_PROFILE_RELEASE_DEBUG": "false", "CARGO_PROFILE_RELEASE_STRIP": "symbols"},
+)
+"""For this machine: what reads and writes data volumes. It runs for moments, so it is compiled quickly."""
 RUST_TOOLS = ("rustc-web", "cargo-web", "rust-web-src")
 WORKSPACE_FILES = ("Cargo.toml", "Cargo.lock")
 ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
@@ -104,7 +112,7 @@ class Planner:
 
     def everything(self) -> dict[str, Action]:
         """Every action up to the disk image of the profile."""
-        return order([*self.programs(), *self.packages(), *self.image()])
+        return order([*self.programs(), self.datatool(), *self.packages(), *self.image()])
 
     # programs of this tree
 
@@ -130,6 +138,10 @@ class Planner:
         if userland_build.binaries:
             actions.append(self._cargo("userland", "compile the userland", userland_build, ("lld-19",)))
         return actions
+
+    def datatool(self) -> Action:
+        """The program that makes and reads data volumes."""
+        return self._cargo("datatool", "compile the program for data volumes", DATATOOL, ("gcc", "libc6-dev"))
 
     def _cargo(self, name: str, summary: str, build: CargoBuild, tools: Sequence[str]) -> Action:
         def run(work: Work) -> Iterable[str]:
@@ -192,9 +204,10 @@ class Planner:
                  **verity},
                 self._facts("slot", **about, dev=profile.dev, size=profile.disk.base_mib),
             ),
+            self._data(),
             Action(
                 f"disk/{self.name}", "assemble the disk image", self._disk, ("disk.img", "disk.json"),
-                {"slot": slot_image, "loader": loader},
+                {"slot": slot_image, "loader": loader, "data": Ref(f"data/{self.name}", "data.img")},
                 self._facts("disk", **about, sizes=profile.disk.model_dump(), time=self.time),
             ),
         ]
@@ -249,11 +262,32 @@ class Planner:
         slot.build_slot(given, work.inputs["section"], work.inputs["root"], work.out("slot.img"), work.out("slot.json"))
         return ()
 
+    def _data(self) -> Action:
+        sizes = self.s.profile.disk
+        folder = self.s.repository / sizes.data_from if sizes.data_from else None
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"pipeline/profiles/{self.name}.toml: there is no folder {sizes.data_from}",
+                             hint="'data_from' names a folder of the repository")
+        rows = listing(folder) if folder else []
+        files = tuple(f"{sizes.data_from}/{name}" for name, kind in rows if kind in {"file", "program"})
+
+        def run(work: Work) -> Iterable[str]:
+            given = data.DataInput(owner=self.name, label="data", folder=folder or work.folder / "empty",
+                                   size=sizes.data_mib << 20, file_time=self.time)
+            given.folder.mkdir(exist_ok=True)
+            tool = DataTool(work.inputs["tool"], self.doors.runner)
+            data.build_data(given, tool, work.folder, work.out("data.img"))
+            return ()
+
+        facts = self._facts("data", profile=self.name, size=sizes.data_mib, time=self.time, listing=rows)
+        return Action(f"data/{self.name}", "make the data volume", run, ("data.img",),
+                      {"tool": Ref("datatool", "datatool")}, facts, files)
+
     def _disk(self, work: Work) -> Iterable[str]:
         profile = self.s.profile
         given = disk.DiskInput(
             profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, sizes=profile.disk,
-            file_time=self.time, slot_image=work.inputs["slot"], loader=work.inputs["loader"],
+            file_time=self.time, slot_image=work.inputs["slot"], loader=work.inputs["loader"], data=work.inputs["data"],
         )
         disk.build_disk(given, work.out("disk.img"), work.out("disk.json"))
         return ()

@@ -19,6 +19,8 @@ class DiskSizes(Written):
     base_mib: Annotated[int, Field(ge=128, le=65536)] = 128
     pkgs_mib: Annotated[int, Field(ge=256, le=1048576)] = 256
     data_mib: Annotated[int, Field(ge=64, le=1048576)] = 64
+    data_from: Annotated[str, Field(pattern=r"\A(?!/)(?!.*(?:\A|/)\.\.(?:/|\Z))[^\0]*\Z", max_length=1024)] = ""
+    """Folder of the repository with the first contents of the data partition; empty: none."""
 
 
 class DevPassword(Written):

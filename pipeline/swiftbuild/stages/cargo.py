@@ -29,6 +29,7 @@ class CargoBuild:
     binaries: tuple[str, ...]
     target: str
     build_std: str
+    """Crates of the standard library that are built along; empty: the toolchain's own are linked."""
     std_features: str
     rustflags: tuple[str, ...]
     suffix: str = ""
@@ -72,7 +73,8 @@ def cargo_build(build: CargoBuild, place: CargoPlace, runner: Runner, out: Path)
         "RUSTFLAGS": " ".join(build.rustflags), **place.network, **build.environment,
     }
     argv = [CARGO, "build", "--release", "--locked", "--manifest-path", str(place.root / "Cargo.toml"),
-            "--target", build.target, f"-Zbuild-std={build.build_std}", "-Ztrim-paths", "--config", TRIM]
+            "--target", build.target, "-Ztrim-paths", "--config", TRIM]
+    argv += [f"-Zbuild-std={build.build_std}"] if build.build_std else []
     argv += [f"-Zbuild-std-features={build.std_features}"] if build.std_features else []
     argv += [word for crate in build.crates for word in ("-p", crate)]
     argv += [word for binary in build.binaries for word in ("--bin", binary)]
@@ -80,7 +82,7 @@ def cargo_build(build: CargoBuild, place: CargoPlace, runner: Runner, out: Path)
     found: set[str] = set()
     for binary in build.binaries:
         linked = folder / build.target / "release" / f"{binary}{build.suffix}"
-        shutil.copyfile(linked, out / binary)
+        shutil.copy(linked, out / binary)
         listing = linked.with_name(f"{binary}.d")
         found |= sources(listing.read_text(), place.root)
     return sorted(found)

@@ -1,4 +1,4 @@
-"""Slot image and loader → the disk (docs/formats/disk.md): GPT, ESP, boot-control block, slot A filled."""
+"""Slot image, loader and data volume → the disk (docs/formats/disk.md): GPT, ESP, boot-control block, slot A filled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from swiftbuild.digest import derive, derive_uuid
+from swiftbuild.effects.sparse import copy_sparse
 from swiftbuild.limits import MIB, PARTITION_ALIGNMENT, SECTOR
 from swiftbuild.model.bootctl import BootControl, SlotEntry
 from swiftbuild.model.disk import BASE_TYPE, BOOTCTL_TYPE, DATA_TYPE, ESP_TYPE, PKGS_TYPE, DiskTable, Partition
@@ -29,6 +30,7 @@ class DiskInput:
     file_time: int
     slot_image: Path
     loader: Path
+    data: Path
 
 
 def layout(sizes: DiskSizes, profile: str, identity: bytes) -> DiskTable:
@@ -69,6 +71,7 @@ def build_disk(given: DiskInput, image: Path, summary: Path) -> None:
     pieces |= {starts["bootctl"] + offset: raw for offset, raw in bootctl.encode_partition(block).items()}
     pieces[starts["base_a"]] = slot
     write_sparse(image, pieces, table.sectors * SECTOR)
+    copy_sparse(given.data, image, at=starts["data"])
     summary.write_text(json.dumps({
         "disk_guid": str(table.guid),
         "release_digest": digest.hex(),

@@ -43,6 +43,14 @@ impl MemoryDevice {
         Self { count: blocks, written: HashMap::new() }
     }
 
+    /// What was written, in the order of blocks.
+    #[must_use]
+    pub fn contents(&self) -> Vec<(u64, Bytes)> {
+        let mut blocks: Vec<_> = self.written.iter().map(|(&block, bytes)| (block, **bytes)).collect();
+        blocks.sort_unstable_by_key(|(block, _)| *block);
+        blocks
+    }
+
     /// It gets longer.
     pub fn grow(&mut self, blocks: u64) {
         self.count = self.count.max(blocks);

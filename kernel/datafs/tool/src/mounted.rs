@@ -27,14 +27,50 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Volume(Error::Damaged(damage)) => write!(f, "damaged: {damage}"),
-            Self::Volume(error) => write!(f, "{error:?}"),
+            Self::Volume(error) => f.write_str(words(*error)),
             Self::Open(error) => error.fmt(f),
             Self::Device(error) => error.fmt(f),
         }
     }
 }
 
+fn words(error: Error) -> &'static str {
+    match error {
+        Error::NotFound => "there is no such name",
+        Error::Exists => "the name is taken",
+        Error::NotDirectory => "a part of the path is no directory",
+        Error::IsDirectory => "it is a directory",
+        Error::NotEmpty => "the directory is not empty",
+        Error::Invalid => "a name, a number or a label does not fit",
+        Error::NameTooLong => "a name has more than 255 bytes",
+        Error::FileTooBig => "a file is larger than a volume can hold",
+        Error::TooManyLinks => "a file has too many names",
+        Error::NoSpace => "no block is free in the volume",
+        Error::NoInodes => "no inode is free in the volume",
+        Error::Quota => "the limit of a quota is reached",
+        Error::OtherQuota => "the directory counts for another quota",
+        Error::NoAttribute => "there is no such extended attribute",
+        Error::Stale => "the file is gone",
+        Error::ReadOnly => "the volume is read-only: it has features that this version does not know",
+        Error::Failed => "an earlier write failed",
+        Error::NoMemory => "not enough memory",
+        Error::Damaged(_) => "damaged",
+    }
+}
+
 impl std::error::Error for Failure {}
+
+impl Failure {
+    /// What is on the device is not what it should be.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Volume(Error::Damaged(_))
+                | Self::Open(OpenError::NotDatafs | OpenError::Superblock(_) | OpenError::Log(_))
+        )
+    }
+}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

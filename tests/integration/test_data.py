@@ -1,0 +1,136 @@
+"""`swiftbuild data`: volumes made, filled, listed, checked, copied out of; and what people get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import ROOT
+
+BLOCK = 4096
+
+
+def data(*words: str | Path, status: int = 0) -> str:
+    """What `swiftbuild data` prints: its result, or after a failure its words on stderr."""
+    done = subprocess.run([sys.executable, "-m", "swiftbuild", "-q", "data", *map(str, words)], cwd=ROOT, check=False,
+                          capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout if status in {0, 6} and done.stdout else done.stderr
+
+
+def document(*words: str | Path, status: int = 0) -> dict[str, Any]:
+    """The same with --json."""
+    loaded: dict[str, Any] = json.loads(data(*words, "--json", status=status))
+    return loaded
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A tree with every kind of file that a volume takes from a folder."""
+    top = tmp_path / "site"
+    (top / "deep" / "er").mkdir(parents=True)
+    (top / "deep" / "er" / "big").write_bytes(os.urandom(3_000_001))
+    (top / "tool").write_text("#!/bin/sh\n")
+    (top / "tool").chmod(0o700)
+    (top / "link").symlink_to("deep/er")
+    (top / "ümläut").write_text("x")
+    return top
+
+
+@pytest.fixture
+def volume(tmp_path: Path, folder: Path) -> Path:
+    made = tmp_path / "data.img"
+    data("mkfs", made, "--size", "16M", "--from", folder)
+    return made
+
+
+def test_what_goes_in_comes_out(tmp_path: Path, folder: Path, volume: Path) -> None:
+    rows = {row["name"]: row for row in document("ls", volume, "-R")["entries"]}
+    assert set(rows) == {"deep", "deep/er", "deep/er/big", "tool", "link", "ümläut"}
+    assert (oct(rows["tool"]["mode"]), oct(rows["ümläut"]["mode"])) == ("0o100755", "0o100644")
+    assert rows["link"]["target"] == "deep/er"
+    out = tmp_path / "out"
+    out.mkdir()
+    data("cp", f"{volume}:/deep", out)
+    assert (out / "deep/er/big").read_bytes() == (folder / "deep/er/big").read_bytes()
+    data("cp", f"{volume}:/tool", out)
+    assert (out / "tool").read_text() == "#!/bin/sh\n"
+    assert document("fsck", volume)["ok"]
+
+
+def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, folder: Path, volume: Path) -> None:
+    other = tmp_path / "elsewhere" / "tree"
+    shutil.copytree(folder, other, symlinks=True)
+    os.utime(other / "tool", (1, 1))
+    data("mkfs", tmp_path / "other.img", "--size", "16M", "--from", other)
+    assert (tmp_path / "other.img").read_bytes() == volume.read_bytes()
+    (other / "tool").write_text("#!/bin/ash\n")
+    data("mkfs", tmp_path / "third.img", "--size", "16M", "--from", other)
+    assert (tmp_path / "third.img").read_bytes() != volume.read_bytes()
+
+
+def test_files_are_copied_into_an_image(tmp_path: Path, volume: Path) -> None:
+    file = tmp_path / "tool"
+    for text in ("first\n", "second\n"):
+        file.write_text(text)
+        data("cp", file, f"{volume}:/deep")
+    data("cp", f"{volume}:/deep/tool", tmp_path)
+    assert file.read_text() == "second\n"
+    report = document("fsck", volume)
+    assert (report["ok"], report["inodes"]) == (True, 9)  # six paths, the new one, the root and the table of quotas
+
+
+def test_damage_is_found_and_named(volume: Path) -> None:
+    facts = document("dump", volume)
+    table = 2 + facts["log_blocks"]
+    with volume.open("r+b") as file:
+        file.seek(table * BLOCK + 1000)
+        file.write(b"\xff" * 8)
+    report = document("fsck", volume, status=6)
+    assert not report["ok"]
+    assert report["findings"][0]["block"] == table
+    assert "fault" in data("fsck", volume, status=6)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["ls", "VOLUME", "/nowhere"], 3, "/nowhere: there is no such file in the volume"),
+        (["ls", "SITE"], 2, "no image"),
+        (["ls", "TEXT"], 6, "neither a volume nor a disk image"),
+        (["ls", "EMPTY"], 3, "cannot read"),
+        (["mkfs", "VOLUME"], 2, "is there already"),
+        (["mkfs", "NEW", "--size", "1M"], 2, "not a size of at least"),
+        (["mkfs", "NEW", "--from", "TEXT"], 2, "no such folder"),
+        (["mkfs", "NEW", "--label", "x" * 33], 3, "does not fit"),
+        (["mkfs", "NEW", "--size", "8M", "--from", "LARGE"], 3, "no block is free"),
+        (["cp", "TEXT", "SITE"], 2, "one of FROM and TO lies in an image"),
+        (["cp", "VOLUME:/tool", "TEXT"], 2, "is no folder"),
+        (["cp", "NOTHING", "VOLUME:/"], 2, "there is no file or folder"),
+        (["cp", "TEXT", "VOLUME:/nowhere"], 3, "there is no such file in the volume"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, volume: Path, words: list[str], status: int, told: str) -> None:
+    before = volume.read_bytes()
+    (tmp_path / "TEXT").write_text("no image\n" * 1000)
+    (tmp_path / "EMPTY").write_bytes(b"")
+    (tmp_path / "LARGE").mkdir()
+    (tmp_path / "LARGE" / "file").write_bytes(os.urandom(9 << 20))
+    (tmp_path / "SITE").mkdir()
+    named = [str(tmp_path / w) if w.isalpha() and w.isupper() else w.replace("VOLUME", str(volume)) for w in words]
+    named = [str(volume) if w == str(tmp_path / "VOLUME") else w for w in named]
+    assert told in data(*named, status=status)
+    assert volume.read_bytes() == before
+    assert not (tmp_path / "NEW").exists()
+
+
+def test_a_fifo_is_no_contents(tmp_path: Path, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert "neither a file" in data("mkfs", tmp_path / "new.img", "--from", folder, status=3)
