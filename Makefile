@@ -30,6 +30,9 @@ test: images ## build the images, then run every test and gate
 $(GATES): images
 	@$(PYTEST) -m $(subst -,_,$@)
 
+soak: setup ## power cuts of recorded runs at random; SOAK_ROUNDS=20 and SOAK_SEED=1 say how many, and from which on
+	@DATAFS_SOAK_ROUNDS=$(or $(SOAK_ROUNDS),20) DATAFS_SOAK_SEED=$(or $(SOAK_SEED),1) $(PYTHON) -m tests.soak
+
 bench: images ## measure and record in docs/benchmarks.md
 	@$(PYTHON) -m tests.bench
 
@@ -39,4 +42,4 @@ doctor: setup ## every tool: found, wanted, fix
 clean: ## remove what was built, keep the cache
 	@./swiftbuild clean
 
-.PHONY: help setup image images test bench doctor clean $(GATES)
+.PHONY: help setup image images test soak bench doctor clean $(GATES)

@@ -1,10 +1,9 @@
 //! Power cuts at every write: after each the volume opens, nothing is damaged, what was synced is there, and everything else is old or new.
 
-mod workloads;
-
 use datatool::sweep::cut::Effort;
 use datatool::sweep::record::Site;
 use datatool::sweep::run::{Counts, Plan, Run, sweep};
+use datatool::sweep::workloads;
 
 const CUTS: Effort = Effort { window_max: 8, subsets: 24, sectors: 3, torn: 4, stride: 1 };
 const PLAN: Plan = Plan { cuts: CUTS, first: 0, recover: 40, again: 4, seed: 1 };
@@ -13,7 +12,7 @@ const LARGE: Plan = Plan { cuts: Effort { window_max: 3, subsets: 4, torn: 1, st
 
 fn holds(run: &Run, plan: &Plan) -> Counts {
     let counts = sweep(run, None, plan).unwrap_or_else(|violation| panic!("{violation:?}"));
-    println!("{} events, {counts:?}", run.log.len());
+    println!("{} events, {counts:?}", run.recording.log.len());
     counts
 }
 
@@ -64,6 +63,29 @@ fn anything_at_random() {
     }
 }
 
+/// Many runs at random, each cut in many ways; as many rounds as the environment says, from a seed on.
+#[test]
+#[ignore = "hours long: make soak"]
+fn soak() {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let (rounds, seed) = (number("DATAFS_SOAK_ROUNDS", 20), number("DATAFS_SOAK_SEED", 1));
+    let mut total = Counts::default();
+    for seed in seed..seed + rounds {
+        let cuts = Effort { subsets: 60, sectors: 8, torn: 12, ..CUTS };
+        let plan = Plan { cuts, recover: 20, again: 8, seed, ..PLAN };
+        total += holds(&workloads::random(seed, 400), &plan);
+        println!("seed {seed}: {total:?}");
+    }
+    let plan = Plan { cuts: Effort { subsets: 60, torn: 12, ..CUTS }, recover: 20, seed, ..PLAN };
+    for run in
+        [workloads::storm(24), workloads::database(24), workloads::truncate(4), workloads::quotas(), workloads::grow()]
+    {
+        total += holds(&run, &plan);
+    }
+    total += holds(&workloads::wrap(3), &Plan { seed, ..LARGE });
+    println!("all: {total:?}");
+}
+
 #[test]
 fn each_flush_is_needed() {
     fails_without(Site::Data, &workloads::replace(6), &PLAN);
@@ -71,7 +93,7 @@ fn each_flush_is_needed() {
     fails_without(Site::Record, &workloads::replace(6), &PLAN);
     fails_without(Site::Homes, &workloads::replace(6), &PLAN);
     let wrap = workloads::wrap(1);
-    let overwriting = wrap.log.len() - 90;
+    let overwriting = wrap.recording.log.len() - 90;
     fails_without(Site::Superblock, &wrap, &Plan { first: overwriting, ..LARGE });
 }
 

@@ -2,11 +2,13 @@
 //!
 //! - `record`  the device that records
 //! - `cut`     which ways there are
+//! - `states`  the states of a device that a recording can leave
 //! - `model`   what a volume should hold
 //! - `pair`    a volume and its model, driven together
 //! - `oracle`  whether what is on a device is what some record leads to, with all that was promised
 //! - `run`     a recorded run, and the sweep over it
 //! - `random`  random operations
+//! - `workloads` what is recorded
 pub mod cut;
 pub mod model;
 pub mod oracle;
@@ -14,3 +16,5 @@ pub mod pair;
 pub mod random;
 pub mod record;
 pub mod run;
+pub mod states;
+pub mod workloads;

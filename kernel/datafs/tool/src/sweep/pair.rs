@@ -47,6 +47,8 @@ pub struct Pair {
     pub model: Model,
     /// What it was.
     pub history: History,
+    /// How often operations stopped, by why.
+    pub stops: BTreeMap<String, usize>,
     running: u64,
     time: i64,
 }
@@ -68,12 +70,14 @@ impl Pair {
         let mut history = History::default();
         history.states.insert(mounted.volume.durable(), model.clone());
         history.claims.push(Claim { time: mounted.device.log.len(), record: mounted.volume.durable() });
-        Self { mounted, model, history, running, time: 1_000 }
+        Self { mounted, model, history, stops: BTreeMap::new(), running, time: 1_000 }
     }
 
     /// Runs an operation of the volume; keeps what records that were made before it lead to.
-    pub fn run<T>(&mut self, operation: impl FnMut(&mut Volume) -> Result<T, Stop>) -> Said<T> {
-        let result = self.mounted.run(operation);
+    pub fn run<T>(&mut self, mut operation: impl FnMut(&mut Volume) -> Result<T, Stop>) -> Said<T> {
+        let stops = &mut self.stops;
+        let result =
+            self.mounted.run(|volume| operation(volume).inspect_err(|stop| *stops.entry(why(stop)).or_default() += 1));
         self.settle();
         match result {
             Ok(value) => Ok(value),
@@ -564,6 +568,14 @@ impl Pair {
         self.mounted = Mounted::open_with(device, options).unwrap_or_else(|failure| panic!("{failure}"));
         self.model = self.model.reclaimed();
         self.running = self.mounted.volume.running();
+    }
+}
+
+fn why(stop: &Stop) -> String {
+    match stop {
+        Stop::Missing(_) => String::from("Missing"),
+        Stop::Error(error) => format!("{error:?}"),
+        other => format!("{other:?}"),
     }
 }
 

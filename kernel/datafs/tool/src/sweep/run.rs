@@ -1,32 +1,21 @@
 //! A recorded run, and the sweep over all ways in which it can end.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::sync::Arc;
+use datafs::{BLOCK, Format, InodeNumber, New, ROOT};
 
-use datafs::layout::geometry::Geometry;
-use datafs::layout::superblock::Superblock;
-use datafs::{BLOCK, Bytes, Format, InodeNumber, New, ROOT};
-
-use super::cut::{Cut, Effort, Random, WHOLE, cuts};
+use super::cut::{Cut, Effort, Random, cuts};
 use super::oracle::{Verdict, compare, undamaged, verify};
 use super::pair::{Claim, History, Pair};
-use super::record::{Event, Recorder, SECTOR, Site, sites};
+use super::record::{Event, Recorder, Site};
+use super::states::{Choice, Recording, State, Violation, every_state};
 use crate::device::{Device, MemoryDevice};
 use crate::mounted::Mounted;
 
 /// What was done on a device, and what it should have led to.
 pub struct Run {
-    /// The device at the beginning.
-    pub before: MemoryDevice,
     /// What was done.
-    pub log: Vec<Event>,
+    pub recording: Recording,
     /// What it led to.
     pub history: History,
-    /// Of the volume.
-    pub geometry: Geometry,
 }
 
 /// How large a volume is made for a run.
@@ -74,10 +63,7 @@ pub fn record(size: Size, work: impl FnOnce(&mut Pair)) -> Run {
     let before = device.clone();
     let mut pair = Pair::new(Mounted { device: Recorder::new(device), volume });
     work(&mut pair);
-    let mut superblock = [0; BLOCK];
-    before.read(0, &mut superblock).expect("a block");
-    let geometry = Superblock::parse(&superblock, 0).expect("a superblock").geometry;
-    Run { before, log: pair.mounted.device.log, history: pair.history, geometry }
+    Run { recording: Recording::new(before, pair.mounted.device.log), history: pair.history }
 }
 
 /// How much is tried.
@@ -117,122 +103,26 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// A cut after which something is wrong.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    /// Where.
-    pub cut: Cut,
-    /// What.
-    pub what: String,
-}
-
 /// Cuts a run in every way; what was tried, or the first thing that is wrong. Without `skipped` flushes, as if the code did not have them.
 ///
 /// # Errors
 /// The first violation.
 pub fn sweep(run: &Run, skipped: Option<Site>, plan: &Plan) -> Result<Counts, Violation> {
-    let flushes = sites(&run.log, &run.geometry);
-    let gone: HashSet<usize> = flushes.iter().filter(|flush| Some(flush.1) == skipped).map(|flush| flush.0).collect();
-    let mut sweeper = Sweeper::new(run, plan);
-    let mut violation = None;
-    cuts(&run.log, |at| gone.contains(&at), &plan.cuts, plan.seed, &mut |cut| {
-        let verdict = if cut.time < plan.first { Ok(()) } else { sweeper.look(&cut) };
-        violation = verdict.err().map(|what| Violation { cut, what });
-        violation.is_none()
-    });
-    violation.map_or(Ok(sweeper.counts), Err)
-}
-
-struct Sweeper<'a> {
-    run: &'a Run,
-    plan: &'a Plan,
-    base: MemoryDevice,
-    /// Events that are in `base`.
-    applied: usize,
-    /// Of each write, for telling states apart.
-    hashes: Vec<u64>,
-    seen: HashSet<u64>,
-    seen_for: (usize, usize),
-    random: Random,
-    counts: Counts,
-}
-
-impl<'a> Sweeper<'a> {
-    fn new(run: &'a Run, plan: &'a Plan) -> Self {
-        let hashes = run.log.iter().map(|event| match event {
-            Event::Write { block, bytes } => hash(&(block, &bytes[..])),
-            Event::Flush => 0,
-        });
-        Self {
-            run,
-            plan,
-            base: run.before.clone(),
-            applied: 0,
-            hashes: hashes.collect(),
-            seen: HashSet::new(),
-            seen_for: (0, 0),
-            random: Random::new(plan.seed),
-            counts: Counts::default(),
-        }
-    }
-
-    fn look(&mut self, cut: &Cut) -> Verdict<()> {
-        self.counts.cuts += 1;
-        let start = cut.parts.first().map_or(cut.time, |part| part.0);
-        self.advance(start);
-        let claims = &self.run.history.claims;
-        let count = claims.partition_point(|claim| claim.time <= cut.time);
-        let claim = count.checked_sub(1).map_or(Claim::default(), |at| claims[at]);
-        if self.seen_for != (start, count) {
-            self.seen_for = (start, count);
-            self.seen.clear();
-        }
-        let (over, sum) = self.overlay(cut);
-        if !self.seen.insert(sum) {
-            return Ok(());
-        }
-        self.counts.states += 1;
-        let state = State { base: &self.base, over };
-        let record = verify(state.clone(), &self.run.history, claim)?;
-        if self.plan.recover > 0 && self.random.below(self.plan.recover) == 0 {
-            self.counts.recoveries += 1;
-            self.counts.second_cuts += recover(self.run, self.plan, (state, record, claim), self.random.next())?;
+    let claims = &run.history.claims;
+    let epoch = |time: usize| claims.partition_point(|claim| claim.time <= time);
+    let choice = Choice { skipped, cuts: plan.cuts, first: plan.first, seed: plan.seed };
+    let mut random = Random::new(plan.seed);
+    let mut counts = Counts::default();
+    let tried = every_state(&run.recording, &choice, &epoch, &mut |state, time| {
+        let claim = epoch(time).checked_sub(1).map_or(Claim::default(), |at| claims[at]);
+        let record = verify(state.clone(), &run.history, claim)?;
+        if plan.recover > 0 && random.below(plan.recover) == 0 {
+            counts.recoveries += 1;
+            counts.second_cuts += recover(run, plan, (state.clone(), record, claim), random.next())?;
         }
         Ok(())
-    }
-
-    fn advance(&mut self, to: usize) {
-        for event in &self.run.log[self.applied..to] {
-            if let Event::Write { block, bytes } = event {
-                self.base.put(*block, bytes.clone()).expect("it was on the device");
-            }
-        }
-        self.applied = to;
-    }
-
-    /// What the pending writes left, and a hash of it.
-    fn overlay(&self, cut: &Cut) -> (HashMap<u64, Arc<Bytes>>, u64) {
-        let mut over: HashMap<u64, (Arc<Bytes>, u64)> = HashMap::new();
-        for &(at, part) in cut.parts.iter().filter(|part| part.1 != 0) {
-            let Event::Write { block, bytes } = &self.run.log[at] else { continue };
-            let whole = (bytes.clone(), self.hashes[at]);
-            match over.entry(*block) {
-                Entry::Occupied(mut entry) if part == WHOLE => drop(entry.insert(whole)),
-                Entry::Vacant(entry) if part == WHOLE => drop(entry.insert(whole)),
-                entry => {
-                    let old = match &entry {
-                        Entry::Occupied(entry) => *entry.get().0,
-                        Entry::Vacant(_) => self.base.get(*block).map_or([0; BLOCK], |bytes| **bytes),
-                    };
-                    let torn = tear(old, bytes, part);
-                    let sum = hash(&(block, &torn[..]));
-                    entry.insert_entry((Arc::new(torn), sum));
-                }
-            }
-        }
-        let sum = over.values().fold(0u64, |sum, entry| sum.wrapping_add(entry.1));
-        (over.into_iter().map(|(block, entry)| (block, entry.0)).collect(), sum)
-    }
+    })?;
+    Ok(Counts { cuts: tried.cuts, states: tried.states, ..counts })
 }
 
 /// Opens a state for writing; it must hold the same then, can be used, and its recovery can be cut in its turn: gives how often it was.
@@ -253,20 +143,6 @@ fn recover(run: &Run, plan: &Plan, found: (State<'_>, u64, Claim), seed: u64) ->
         compare(&mut mounted, &model, &run.history.contents, claim.time).map_err(again)?;
     }
     Ok(sample.len())
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn tear(mut old: Bytes, new: &Bytes, part: u8) -> Bytes {
-    for sector in (0..BLOCK / SECTOR).filter(|sector| part >> sector & 1 != 0) {
-        let range = sector * SECTOR..(sector + 1) * SECTOR;
-        old[range.clone()].copy_from_slice(&new[range]);
-    }
-    old
 }
 
 fn carry_through<D: Device>(device: D) -> Verdict<Mounted<D>> {
@@ -312,48 +188,4 @@ fn reservoir(log: &[Event], plan: &Plan, random: &mut Random) -> Vec<Cut> {
         true
     });
     kept
-}
-
-/// A device as a cut left it: what was on stable media, and what is there of the rest.
-#[derive(Clone)]
-pub struct State<'a> {
-    base: &'a MemoryDevice,
-    over: HashMap<u64, Arc<Bytes>>,
-}
-
-impl State<'_> {
-    fn apply(&mut self, log: &[Event], cut: &Cut) {
-        let start = cut.parts.first().map_or(cut.time, |part| part.0);
-        let stable = (0..start).map(|at| (at, WHOLE));
-        for (at, part) in stable.chain(cut.parts.iter().copied()) {
-            if let Event::Write { block, bytes } = &log[at] {
-                let mut old = [0; BLOCK];
-                self.read(*block, &mut old).expect("it was on the device");
-                self.over.insert(*block, Arc::new(tear(old, bytes, part)));
-            }
-        }
-    }
-}
-
-impl Device for State<'_> {
-    fn blocks(&self) -> u64 {
-        self.base.blocks()
-    }
-
-    fn read(&self, block: u64, into: &mut Bytes) -> io::Result<()> {
-        match self.over.get(&block) {
-            Some(bytes) => into.copy_from_slice(&bytes[..]),
-            None => self.base.read(block, into)?,
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, block: u64, bytes: &Bytes) -> io::Result<()> {
-        self.over.insert(block, Arc::new(*bytes));
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
