@@ -8,6 +8,7 @@ mod device;
 mod errors;
 mod files;
 mod model;
+mod powercut;
 mod ring;
 mod walks;
 mod xattr;

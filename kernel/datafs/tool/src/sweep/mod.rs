@@ -8,6 +8,7 @@
 //! - `oracle`  whether what is on a device is what some record leads to, with all that was promised
 //! - `run`     a recorded run, and the sweep over it
 //! - `random`  random operations
+//! - `witness` what was seen through calls on files, and what of it may be left
 //! - `workloads` what is recorded
 pub mod cut;
 pub mod model;
@@ -17,4 +18,5 @@ pub mod random;
 pub mod record;
 pub mod run;
 pub mod states;
+pub mod witness;
 pub mod workloads;

@@ -71,7 +71,7 @@ pub fn compare<D: Device>(mounted: &mut Mounted<D>, model: &Model, contents: &Co
     Ok(())
 }
 
-fn said<T>(result: Result<T, Failure>) -> Verdict<T> {
+pub(super) fn said<T>(result: Result<T, Failure>) -> Verdict<T> {
     result.map_err(|failure| failure.to_string())
 }
 
@@ -115,7 +115,10 @@ fn compare_xattrs<D: Device>(mounted: &mut Mounted<D>, inode: InodeNumber, node:
 }
 
 /// The entries of a directory.
-fn names<D: Device>(mounted: &mut Mounted<D>, inode: InodeNumber) -> Verdict<BTreeMap<Vec<u8>, InodeNumber>> {
+pub(super) fn names<D: Device>(
+    mounted: &mut Mounted<D>,
+    inode: InodeNumber,
+) -> Verdict<BTreeMap<Vec<u8>, InodeNumber>> {
     let mut found = BTreeMap::new();
     let mut position = Some(0);
     while let Some(at) = position {
