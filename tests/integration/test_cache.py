@@ -22,6 +22,7 @@ DISK = {"disk/test"}
 SLOT = {"slot/test", *DISK}
 ROOT = {"root/test", "verity/test", *SLOT}
 KERNEL = {"kernel", "kernel-forms", *SLOT}
+DATA = {"data/test", *DISK}
 
 
 def append(name: str, text: str) -> Callable[[Mill], None]:
@@ -82,22 +83,22 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("a crate that two share", append("kernel/shared/src/main.rs", "fn more() {}\n"), KERNEL | {"loader/test"}),
     ("loader source", append("kernel/loader/src/main.rs", "fn more() {}\n"), {"loader/test", *SLOT}),
     ("userland source", append("userland/init/src/main.rs", "fn more() {}\n"), {"userland", *ROOT}),
-    ("Cargo.lock", append("Cargo.lock", "# a word\n"), PROGRAMS),
+    ("Cargo.lock", append("Cargo.lock", "# a word\n"), PROGRAMS | {"datatool"}),
     ("a file beside a recipe", append("packages/base/motd", "more\n"), ROOT),
     ("a file's mode in a recipe", replace("packages/base/recipe.toml", 'mode = "0755"', 'mode = "0555"'), ROOT),
     ("a recipe's words", replace("packages/base/recipe.toml", "the base", "a base"), set()),
     ("profile: hostname", replace("pipeline/profiles/test.toml", "tester", "other"), ROOT),
-    ("profile: data size", replace("pipeline/profiles/test.toml", "data_mib = 64", "data_mib = 65"), DISK),
+    ("profile: data size", replace("pipeline/profiles/test.toml", "data_mib = 64", "data_mib = 65"), DATA),
     ("profile: slot size", replace("pipeline/profiles/test.toml", "data_mib = 64", "base_mib = 129"), SLOT),
     ("profile: dev", replace("pipeline/profiles/test.toml", "dev = true", "dev = false"), ROOT),
     ("profile: the machine to boot", replace("pipeline/profiles/test.toml", "cpus = 1", "cpus = 2"), set()),
     ("lock: another version", new_lock, {"debian/hello", *ROOT}),
     ("lock: another version, same files", relocked, {"debian/hello", "root/test"}),
-    ("compiler", tool("rustc-web"), PROGRAMS),
+    ("compiler", tool("rustc-web"), PROGRAMS | {"datatool"}),
     ("linker", tool("lld-19"), PROGRAMS),
     ("mkfs.erofs", tool("erofs-utils"), {"root/test"}),
     ("key folder", new_keys, {"loader/test", *SLOT}),
-    ("version", replace("VERSION", "0.1.0", "0.1.1"), ROOT),
+    ("version", replace("VERSION", "0.1.0", "0.1.1"), ROOT | DATA),
     ("code of a stage", append("pipeline/swiftbuild/stages/disk.py", "# a word\n"), {"disk/test"}),
     ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"), {"verity/test", "slot/test"}),
     ("code of the command line", append("pipeline/swiftbuild/cli/app.py", "# a word\n"), set()),
@@ -109,7 +110,8 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
 def built(tmp_path_factory: pytest.TempPathFactory) -> Mill:
     """A repository that was built once."""
     m = mill(tmp_path_factory.mktemp("cache"))
-    assert set(m.build().ran) == {"kernel", "kernel-forms", "loader/test", "userland", "debian/hello", *ROOT}
+    built = {"kernel", "kernel-forms", "loader/test", "userland", "datatool", "debian/hello", *ROOT, *DATA}
+    assert set(m.build().ran) == built
     return m
 
 
