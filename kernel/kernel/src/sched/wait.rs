@@ -157,8 +157,9 @@ pub fn wait_any<T>(
         }
         for queue in queues {
             let woken = !queue.remove(&thread);
-            // A wake meant for one waiter must not be lost on one that gives up.
-            if woken && matches!(result, Some(Err(_))) {
+            // One that leaves has taken a wake that it had no use for, also when it found what it waited for by itself: another, who came
+            // to this queue meanwhile, may be meant.
+            if woken && result.is_some() {
                 queue.wake_one();
             }
         }

@@ -1,0 +1,241 @@
+"""Persistent data: what is written to /data is found by the next boot; what was synced, also after a machine that just
+ends; and the volume is whole each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from swiftbuild.machine.media import mapped, prepare
+from swiftbuild.machine.qemu import Machine, machine
+from swiftbuild.machine.spec import QEMU_IMG, Media, Spec
+from swiftbuild.model.disk import DiskTable
+from swiftbuild.scenarios.boot import wait_ready
+from swiftbuild.scenarios.session import Person
+from swiftbuild.wire import gpt
+
+from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, spec
+from tests.system.test_session import SCRIPT_SECONDS, SCRIPTS, password, run_script
+
+MACHINE = spec("qemu", way="direct", cpus=2)
+pytestmark = pytest.mark.system
+
+
+class Disk:
+    """A machine's disk, from boot to boot."""
+
+    def __init__(self, wanted: Spec, folder: Path, *packages: str) -> None:
+        self.spec = wanted
+        self.folder = folder
+        self.boots = 0
+        self.media: Media = prepare(wanted, image_of(wanted.profile, *packages), folder)
+
+    @contextmanager
+    def boot(self) -> Iterator[Person]:
+        """root at the prompt."""
+        self.boots += 1
+        folder = self.folder / f"boot-{self.boots}"
+        folder.mkdir()
+        print(f"console log: {folder / 'console.log'}")
+        with machine(self.spec, lambda _: self.media, folder=folder) as running:
+            self.running: Machine = running
+            wait_ready(running, seconds=BOOT_SECONDS)
+            person = Person(running.console)
+            person.log_in("root", password(self.spec.profile, "root"))
+            yield person
+
+    def events(self, name: str) -> list[dict[str, str]]:
+        """Those of the boot that runs, or ran last."""
+        return [dict(event.fields) for event in self.running.console.events if event.name == name]
+
+    def stop(self, person: Person, command: str, reason: str) -> None:
+        """The guest ends the machine."""
+        person.console.send(f"{command}\n")
+        assert self.running.ended(seconds=BOOT_SECONDS) == reason
+        assert self.events("data.error") == []
+
+    def cut(self) -> None:
+        """QEMU ends at once: what the guest has not handed to its disk is gone."""
+        self.running.monitor().execute("quit")
+        self.running.process.wait(BOOT_SECONDS)
+
+    def check(self, *, status: int = 0) -> str:
+        """`swiftbuild data fsck` reads every byte of the volume's metadata."""
+        assert self.media.disk
+        raw = self.folder / "disk.img"
+        subprocess.run([QEMU_IMG, "convert", "-O", "raw", str(self.media.disk), str(raw)], check=True)
+        words = [sys.executable, "-m", "swiftbuild", "-q", "data", "fsck", str(raw)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+
+def free_kib(person: Person) -> int:
+    """What df says."""
+    return int(person.output("df -k /data | tail -n 1 | awk '{ print $4 }'"))
+
+
+TREE = """mkdir -p /data/tree/deep && cd /data/tree && seq 100000 >numbers && seq 100000 | tail -n 50000 >>numbers &&
+ln numbers deep/again && ln -s deep/again link && chmod 640 numbers && mkfifo pipe && : >empty &&
+head -c 300 /dev/zero | tr '\\0' x >small && printf y | dd of=sparse bs=1 seek=3000000 2>/dev/null"""
+LOOK = """cd /data/tree && find . | sort | tr '\\n' ' '; md5sum <link; stat -c '%s %h %a' numbers; cat small | wc -c;
+stat -c %s sparse; tr -d '\\0' <sparse; readlink link; ls -l pipe | cut -c 1"""
+
+
+@pytest.mark.data_persist_test
+def test_files_are_found_by_the_next_boot(tmp_path: Path) -> None:
+    disk = Disk(MACHINE, tmp_path)
+    with disk.boot() as person:
+        mounted = disk.events("data.mounted")
+        assert [(event["name"], event["read_only"]) for event in mounted] == [("vda6", "0")]
+        assert person.output("grep /data /proc/mounts") == "/dev/vda6 /data datafs rw,relatime 0 0"
+        person.output(TREE.replace("\n", " "))
+        seen = person.output(LOOK.replace("\n", " "))
+        assert "\n888896 2 640\n300\n3000001\ny" in seen
+        person.output("sync")
+        disk.stop(person, "reboot", "guest-reset")
+    disk.check()
+    with disk.boot() as person:
+        assert disk.events("data.replayed") == [], "it was left properly"
+        assert person.output(LOOK.replace("\n", " ")) == seen
+        # What nobody synced is written when the machine stops.
+        person.output("cd /data && mv tree/deep moved && rm tree/small tree/link && echo late >late")
+        disk.stop(person, "poweroff", "guest-shutdown")
+    disk.check()
+    with disk.boot() as person:
+        assert disk.events("data.replayed") == []
+        assert person.output("cd /data && cat late && find . | sort | tr '\\n' ' '") == (
+            "late\n. ./late ./moved ./moved/again ./tree ./tree/empty ./tree/numbers ./tree/pipe ./tree/sparse ")
+        free = free_kib(person)
+        person.output("rm -r /data/moved /data/tree /data/late; sync")
+        assert free_kib(person) >= free + 868, "the numbers alone"
+        disk.stop(person, "poweroff", "guest-shutdown")
+    disk.check()
+
+
+@pytest.mark.datafs_test
+def test_a_file_system_for_all_purposes(tmp_path: Path) -> None:
+    """The scripts that a Linux host runs alike (tests/integration/test_guest_scripts.py), on /data."""
+    disk = Disk(MACHINE, tmp_path)
+    with disk.boot() as person:
+        person.unpack("/tmp/scripts", SCRIPTS)
+        person.output("export TMPDIR=/data")
+        failures = [run_script(person, name) for name in ("files.sh", "data.sh", "root.sh")]
+        assert "".join(failures) == ""
+        assert person.output("ls -A /data") == ""
+        disk.stop(person, "poweroff", "guest-shutdown")
+    disk.check()
+
+
+@pytest.mark.data_persist_test
+def test_the_partition_grows_with_its_disk_once(tmp_path: Path) -> None:
+    disk = Disk(MACHINE, tmp_path)
+    image = image_of("qemu")
+    before = table_of(image)
+    sectors = (before.sectors * 512 + (1 << 30)) // 512
+    assert disk.media.disk
+    subprocess.run([QEMU_IMG, "resize", "-q", str(disk.media.disk), str(sectors * 512)], check=True)
+    with disk.boot() as person:
+        [grown] = disk.events("gpt.grown")
+        assert len(disk.events("data.mounted")) == 1
+        person.output("echo kept >/data/file")
+        disk.stop(person, "poweroff", "guest-shutdown")
+    disk.check()
+    after = table_of(tmp_path / "disk.img")
+    old, new = before.named("data"), after.named("data")
+    assert old
+    assert new
+    assert (grown["from"], grown["to"]) == (str(old.sectors), str(new.sectors))
+    assert new.last == sectors - 2048 - 1
+    assert after.guid != before.guid
+    assert str(after.guid) == grown["guid"]
+    assert new.guid != old.guid
+    with disk.boot() as person:
+        assert disk.events("gpt.grown") == disk.events("gpt.repaired") == []
+        assert person.output("cat /data/file") == "kept"
+        disk.stop(person, "poweroff", "guest-shutdown")
+
+
+def table_of(image: Path) -> DiskTable:
+    """The partition table, both copies of which are whole."""
+    with mapped(image) as data:
+        table = gpt.read(data)
+        for sector in (1, table.sectors - 1):
+            assert gpt.read_header(data, sector, len(data) // 512)[1] == []
+        return table
+
+
+@pytest.mark.datafs_test
+def test_a_full_volume_says_so_and_goes_on(tmp_path: Path) -> None:
+    disk = Disk(MACHINE, tmp_path)
+    with disk.boot() as person:
+        answer = person.run("dd if=/dev/zero of=/data/big bs=1M count=500")
+        assert answer.status == 1
+        assert "No space left on device" in answer.text
+        assert person.output("sync; stat -c %s /data/big | grep -c '^[0-9]*$'") == "1"
+        assert person.run("cp /data/big /data/more").status == 1
+        person.output("rm /data/big /data/more && seq 100000 >/data/again && sync && seq 100000 | cmp - /data/again")
+        disk.stop(person, "poweroff", "guest-shutdown")
+    disk.check()
+
+
+@pytest.mark.datafs_fsync_test
+def test_what_was_synced_is_there_after_a_machine_that_just_ends(tmp_path: Path) -> None:
+    disk = Disk(MACHINE, tmp_path)
+    for boot in (1, 2, 3):
+        with disk.boot() as person:
+            if boot > 1:
+                assert len(disk.events("data.replayed")) == 1, "the log was not empty"
+                person.output(f"seq {boot - 1}00000 | cmp - /data/d/synced")
+                assert person.output("cat /data/d/all-synced") == f"{boot - 1}"
+            # dd's fsync, for the file alone; then sync, for what was only written.
+            person.output("mkdir -p /data/d && rm -f /data/d/synced && sync")
+            person.output(f"seq {boot}00000 | dd of=/data/d/synced bs=65536 iflag=fullblock conv=fsync 2>/dev/null")
+            person.output(f"echo {boot} >/data/d/all-synced && sync && echo unsynced >/data/d/unsynced-{boot}")
+            disk.cut()
+        # The log has what is not at its place: the check says so only of damage.
+        disk.check()
+
+
+ROWS = "select count(*) from t; pragma integrity_check; pragma journal_mode"
+
+
+def sql(person: Person, mode: str, statements: str) -> str:
+    return person.output(f"sqlite3 /data/{mode}.db '{statements}'", seconds=SCRIPT_SECONDS)
+
+
+@pytest.mark.datafs_sqlite_test
+def test_sqlite_on_persistent_data(tmp_path: Path) -> None:
+    """Journals, locks, shared memory of the log; databases that a reboot and a cut leave whole."""
+    disk = Disk(MACHINE, tmp_path, "sqlite3")
+    with disk.boot() as person:
+        person.unpack("/tmp/scripts", {name: SCRIPTS[name] for name in ("lib.sh", "sqlite.sh")})
+        person.output("export TMPDIR=/data")
+        assert run_script(person, "sqlite.sh") == ""
+        for mode in ("delete", "wal"):
+            assert sql(person, mode, f"pragma journal_mode = {mode}; create table t(a)") == mode
+            sql(person, mode, "insert into t select value from generate_series(1, 5000)")
+        disk.stop(person, "reboot", "guest-reset")
+    disk.check()
+    with disk.boot() as person:
+        for mode in ("delete", "wal"):
+            assert sql(person, mode, ROWS) == f"5000\nok\n{mode}"
+            # One transaction each; the last that was told is there after the cut.
+            person.output(f"for i in $(seq 20); do sqlite3 /data/{mode}.db 'insert into t values(0)'; done",
+                          seconds=SCRIPT_SECONDS)
+        # And one that is being written.
+        person.console.send("sqlite3 /data/delete.db 'with recursive n(x) as (values(1) union all select x + 1 from n) "
+                            "insert into t select x from n'\n")
+        person.console.expect("select x from n'", seconds=BOOT_SECONDS)
+        person.console.pump(3)
+        disk.cut()
+    disk.check()
+    with disk.boot() as person:
+        for mode in ("delete", "wal"):
+            assert sql(person, mode, ROWS) == f"5020\nok\n{mode}"
+        disk.stop(person, "poweroff", "guest-shutdown")
+    disk.check()
