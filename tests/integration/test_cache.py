@@ -89,6 +89,8 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("a recipe's words", replace("packages/base/recipe.toml", "the base", "a base"), set()),
     ("profile: hostname", replace("pipeline/profiles/test.toml", "tester", "other"), ROOT),
     ("profile: data size", replace("pipeline/profiles/test.toml", "data_mib = 64", "data_mib = 65"), DATA),
+    ("profile: first contents", replace("pipeline/profiles/test.toml", "data_mib = 64", 'data_from = "packages/hello"'),
+     DATA),
     ("profile: slot size", replace("pipeline/profiles/test.toml", "data_mib = 64", "base_mib = 129"), SLOT),
     ("profile: dev", replace("pipeline/profiles/test.toml", "dev = true", "dev = false"), ROOT),
     ("profile: the machine to boot", replace("pipeline/profiles/test.toml", "cpus = 1", "cpus = 2"), set()),

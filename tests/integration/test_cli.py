@@ -38,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
 def test_version_and_help() -> None:
     assert swiftbuild("--version").stdout == f"swiftbuild {(ROOT / 'VERSION').read_text()}"
     text = swiftbuild("--help").stdout
-    for name in ("image", "build", "run", "boot", "inspect", "package", "doctor", "clean"):
+    for name in ("image", "build", "run", "boot", "inspect", "package", "data", "doctor", "clean"):
         assert name in text
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from swiftbuild.cli.image import _check_target
 from swiftbuild.effects.files import replacing
-from swiftbuild.effects.sparse import copy_sparse
+from swiftbuild.effects.sparse import copy_onto, copy_sparse
 from swiftbuild.errors import UsageError
 
 from tests.fakes import ROOT
@@ -141,6 +141,17 @@ def test_copies_keep_their_holes(tmp_path: Path) -> None:
         copy_sparse(source, temporary)
     assert target.read_bytes() == source.read_bytes()
     assert target.stat().st_blocks * 512 < 1 << 20
+
+
+def test_nothing_of_what_was_on_a_device_is_left(tmp_path: Path) -> None:
+    source, device = tmp_path / "source", tmp_path / "device"
+    with source.open("wb") as file:
+        file.seek(5 << 20)
+        file.write(os.urandom(5000))
+        file.truncate(9 << 20)
+    device.write_bytes(b"old " * (3 << 20))  # a device is larger than the image, and no device for this
+    copy_onto(source, device)
+    assert device.read_bytes() == source.read_bytes() + b"old " * (3 << 18)
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:

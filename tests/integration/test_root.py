@@ -118,6 +118,14 @@ def test_a_program_without_its_libraries_stops_the_build(tmp_path: Path) -> None
     ]
 
 
+def test_first_contents_that_are_not_there_stop_the_build(tmp_path: Path) -> None:
+    m = mill(tmp_path)
+    profile = m.root / "pipeline/profiles/test.toml"
+    profile.write_text(profile.read_text().replace("data_mib = 64", 'data_from = "nowhere"'))
+    with pytest.raises(InputError, match=r"profiles/test\.toml: there is no folder nowhere"):
+        m.build()
+
+
 @pytest.mark.parametrize(
     ("wanted", "word"),
     [("usr/lib/libhello.so.1", ""), ("usr/lib/absolute", ""), ("usr/lib/hard", ""),

@@ -99,8 +99,7 @@ def mkfs(
         raise UsageError(f"--from {source}: no such folder")
     file = file.absolute()
     with _tool(session) as (tool, work):
-        (work / "empty").mkdir()
-        given = DataInput(owner="", label=label, folder=(source or work / "empty").absolute(), size=length,
+        given = DataInput(owner="", label=label, folder=source and source.absolute(), size=length,
                           file_time=_time(session))
         with no_space_named(file, length), replacing(file) as temporary:
             build_data(given, tool, work, temporary)

@@ -272,9 +272,8 @@ class Planner:
         files = tuple(f"{sizes.data_from}/{name}" for name, kind in rows if kind in {"file", "program"})
 
         def run(work: Work) -> Iterable[str]:
-            given = data.DataInput(owner=self.name, label="data", folder=folder or work.folder / "empty",
-                                   size=sizes.data_mib << 20, file_time=self.time)
-            given.folder.mkdir(exist_ok=True)
+            given = data.DataInput(owner=self.name, label="data", folder=folder, size=sizes.data_mib << 20,
+                                   file_time=self.time)
             tool = DataTool(work.inputs["tool"], self.doors.runner)
             data.build_data(given, tool, work.folder, work.out("data.img"))
             return ()

@@ -1,4 +1,4 @@
-"""A folder → the first contents of the data partition: a datafs volume (docs/formats/datafs.md)."""
+"""A folder → the first contents of the data partition: a datafs volume (kernel/datafs, module `layout`)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from swiftbuild.effects.trees import pack
 
 @dataclass(frozen=True)
 class DataInput:
-    """What the volume is to hold. `folder` may be empty, but must be there."""
+    """What the volume is to hold."""
 
     owner: str
     """What its identity is derived for: the image's profile."""
     label: str
-    folder: Path
+    folder: Path | None
+    """None: nothing."""
     size: int
     """Bytes."""
     file_time: int
@@ -26,8 +27,9 @@ class DataInput:
 
 def build_data(given: DataInput, tool: DataTool, work: Path, image: Path) -> None:
     """The volume as a sparse file. Its identity follows from the archive of the folder (docs/formats/disk.md)."""
-    archive = work / "data.tar"
-    pack(given.folder, archive, time=given.file_time)
+    archive, empty = work / "data.tar", work / "empty"
+    empty.mkdir()
+    pack(given.folder or empty, archive, time=given.file_time)
     digest = bytes.fromhex(sha256_file(archive))
     with image.open("wb") as file:
         file.truncate(given.size)

@@ -18,6 +18,8 @@ pub mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+#[cfg(test)]
+mod tree_tests;
 
 pub use check::check_device;
 pub use device::{Device, FileDevice, MemoryDevice};

@@ -10,7 +10,7 @@ fn new(mode: u32) -> New<'static> {
     New { mode, user: 1, group: 2, device: 0, target: b"", time: 5 }
 }
 
-fn fresh(blocks: u64) -> Mounted<MemoryDevice> {
+pub(crate) fn fresh(blocks: u64) -> Mounted<MemoryDevice> {
     let format = Format {
         blocks,
         uuid: [7; 16],

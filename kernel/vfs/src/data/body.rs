@@ -66,6 +66,12 @@ impl State {
     fn is_changed(&self) -> bool {
         self.has_new_times || self.size != self.known.size
     }
+
+    /// Pages have got their blocks.
+    pub fn forget_reserved(&mut self, pages: &Range<u64>) {
+        let mut behind = self.reserved.split_off(&pages.start);
+        self.reserved.append(&mut behind.split_off(&pages.end));
+    }
 }
 
 /// The part that regular files have.

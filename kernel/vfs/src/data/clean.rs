@@ -101,10 +101,7 @@ impl<W: World> Body<W> {
             }
             let reserved = self.state.lock().reserved.range(pages.clone()).count();
             volume.attach(&mut piece.allocation, reserved as u32, size)?;
-            let mut state = self.state.lock();
-            let mut behind = state.reserved.split_off(&pages.start);
-            state.reserved.append(&mut behind.split_off(&pages.end));
-            drop(state);
+            self.state.lock().forget_reserved(&pages);
             self.adopt(volume, true)
         })
     }

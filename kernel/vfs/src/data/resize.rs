@@ -175,10 +175,7 @@ impl<W: World> Body<W> {
         let result = self.store.run(|volume| {
             let reserved = self.state.lock().reserved.range(pages.clone()).count();
             volume.attach_unwritten(&mut allocation, reserved as u32, 0)?;
-            let mut state = self.state.lock();
-            let mut behind = state.reserved.split_off(&pages.start);
-            state.reserved.append(&mut behind.split_off(&pages.end));
-            drop(state);
+            self.state.lock().forget_reserved(&pages);
             self.adopt(volume, true)
         });
         if result.is_err() {

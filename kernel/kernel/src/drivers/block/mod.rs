@@ -24,7 +24,6 @@ pub use disk::Disk;
 pub use part::{Kind, Part};
 
 use crate::event;
-use crate::fs::Kernel;
 use crate::sync::{Once, Rank, SpinLock};
 
 pub use blk::start as start_blk;
@@ -105,24 +104,15 @@ pub fn parts() -> &'static [Arc<Part>] {
 
 /// The disk that was booted from; `None` where that is not known for sure.
 #[must_use]
-#[allow(dead_code, reason = "for file systems on the disk")]
 pub fn boot_disk() -> Option<Arc<Disk>> {
     REGISTRY.get()?.boot_disk.clone()
 }
 
 /// A partition of the disk that was booted from. `None` where it has none of this kind, or more than one.
 #[must_use]
-#[allow(dead_code, reason = "for file systems on the disk")]
 pub fn boot_part(kind: Kind) -> Option<Arc<Part>> {
     let disk = boot_disk()?;
     let mut of_kind = parts().iter().filter(|part| part.kind() == Some(kind) && Arc::ptr_eq(&part.disk, &disk));
     let part = of_kind.next()?.clone();
     of_kind.next().is_none().then_some(part)
-}
-
-/// The same as a device for a file system.
-#[must_use]
-#[allow(dead_code, reason = "for file systems on the disk")]
-pub fn boot_partition(kind: Kind) -> Option<Arc<dyn vfs::Device<Kernel>>> {
-    boot_part(kind).map(|part| part as Arc<dyn vfs::Device<Kernel>>)
 }
