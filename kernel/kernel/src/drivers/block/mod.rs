@@ -2,6 +2,7 @@
 //!
 //! - `channel`    a virtqueue of requests: in flight, answered, overdue
 //! - `blk`        virtio-blk devices
+//! - `scsi`       virtio-scsi hosts, and the disks behind them
 //! - `disk`       transfers cut into requests, tried again, counted
 //! - `part`       partitions, and the whole disk, as [`vfs::Device`]s
 //! - `boot`       which disk is the one that was booted from
@@ -15,6 +16,7 @@ mod channel;
 mod disk;
 mod grow;
 mod part;
+mod scsi;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -28,6 +30,7 @@ use crate::fs::Kernel;
 use crate::sync::{Once, Rank, SpinLock};
 
 pub use blk::start as start_blk;
+pub use scsi::start as start_scsi;
 
 /// A disk as a driver found it, with the number of its interrupt.
 struct Found {
@@ -60,8 +63,10 @@ fn next_name(prefix: &str) -> String {
 }
 
 /// A driver has found a disk that works.
-fn add(disk: Disk, interrupt: Option<u32>) {
-    FOUND.lock_irq().push(Found { disk: Arc::new(disk), interrupt });
+fn add(disk: Disk, interrupt: Option<u32>) -> Arc<Disk> {
+    let disk = Arc::new(disk);
+    FOUND.lock_irq().push(Found { disk: disk.clone(), interrupt });
+    disk
 }
 
 /// All drivers have looked: reads the partition tables, and finds the disk that was booted from.
