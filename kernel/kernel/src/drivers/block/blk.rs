@@ -26,7 +26,7 @@ pub fn start(transport: SharedTransport, way: Way, place: Place<'_>) {
 fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) -> Result<(), Error> {
     let features = virtio::negotiate(&**transport, feature::WANTED)?;
     let facts = blk::facts(&**transport, features)?;
-    let wires = Wires::lay(place, &**transport);
+    let wires = Wires::lay(place, &**transport)?;
     wires.tie_queue(&**transport, QUEUE)?;
     let plan = Plan {
         name: String::from(name),
@@ -43,6 +43,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
     let channel = Channel::new(transport.clone(), plan)?;
     let (served, looked_at) = (channel.clone(), (channel.clone(), transport.clone()));
     let interrupt = wires.listen(
+        name,
         transport,
         move || served.serve(),
         move || {

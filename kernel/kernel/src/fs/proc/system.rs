@@ -11,6 +11,7 @@ use linux::Errno;
 
 use super::tree::Leaf;
 use crate::arch::cpu::{self, Cpu, Mode};
+use crate::arch::irq::{self, Trigger};
 use crate::arch::{idreg, timer};
 use crate::mm::frames;
 use crate::process::table;
@@ -119,16 +120,25 @@ fn features(bits: u64) -> String {
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
+/// How often each CPU has taken which interrupt, in the columns of Linux.
 fn interrupts() -> Made {
-    let mut text = String::from("     ");
+    let (controller, all) = irq::all();
+    let mut text = String::from("      ");
     for cpu in online() {
-        let _ = write!(text, "{:>11}", format!("CPU{}", cpu.index));
-    }
-    text.push_str("\nTIMER");
-    for cpu in online() {
-        let _ = write!(text, "{:>11}", cpu.ticks.load(Ordering::Relaxed));
+        let _ = write!(text, "{:<11}", format!("CPU{}", cpu.index));
     }
     text.push('\n');
+    for (id, handled) in all {
+        let _ = write!(text, "{id:>4}: ");
+        for cpu in online() {
+            let _ = write!(text, "{:>10} ", handled.counts[cpu.index].load(Ordering::Relaxed));
+        }
+        let trigger = match handled.trigger {
+            Trigger::Edge => "Edge ",
+            Trigger::Level => "Level",
+        };
+        let _ = writeln!(text, "    {controller} {id:>4} {trigger}     {}", handled.name);
+    }
     Ok(text.into())
 }
 

@@ -50,7 +50,7 @@ pub fn start(transport: SharedTransport, way: Way, place: Place<'_>) {
 fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) -> Result<(), Error> {
     let features = virtio::negotiate(&**transport, feature::WANTED)?;
     let facts = scsi::facts(&**transport)?;
-    let wires = Wires::lay(place, &**transport);
+    let wires = Wires::lay(place, &**transport)?;
     let has_event_index = features & common::EVENT_INDEX != 0;
     let events = if features & feature::HOTPLUG == 0 {
         None
@@ -73,6 +73,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
     HOSTS.lock_irq().push(host.clone());
     let (served, looked_at) = (host.clone(), (host.channel.clone(), transport.clone()));
     let interrupt = wires.listen(
+        name,
         transport,
         move || served.serve(),
         move || {
