@@ -16,14 +16,14 @@ const QUEUE: u16 = 0;
 
 /// Sets up a disk that was found.
 pub fn start(transport: SharedTransport, way: Way, place: Place<'_>) {
-    let name = super::next_name("vd");
-    if let Err(error) = setup(&transport, way, place, &name) {
+    let (name, index) = super::next_name("vd");
+    if let Err(error) = setup(&transport, way, place, (&name, index)) {
         transport.set_status(virtio::status::FAILED);
         event!("block.error", what = name, why = error);
     }
 }
 
-fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) -> Result<(), Error> {
+fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, (name, index): (&str, u32)) -> Result<(), Error> {
     let features = virtio::negotiate(&**transport, feature::WANTED)?;
     let facts = blk::facts(&**transport, features)?;
     let wires = Wires::lay(place, &**transport)?;
@@ -70,7 +70,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
         Way::Mmio => "virtio-blk-mmio",
         Way::Pci => "virtio-blk-pci",
     };
-    super::add(Disk::new(String::from(name), driver, facts, channel, Unit::Blk), interrupt);
+    super::add(Disk::new((String::from(name), index), driver, facts, channel, Unit::Blk), interrupt);
     Ok(())
 }
 

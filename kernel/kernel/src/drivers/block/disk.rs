@@ -111,6 +111,8 @@ pub struct Count {
 pub struct Disk {
     /// `vda`, `sdb`.
     pub name: String,
+    /// Its number among disks of this kind: 0 is `a`.
+    pub index: u32,
     /// Who drives it, in events.
     pub driver: &'static str,
     /// What it says of itself.
@@ -127,10 +129,16 @@ pub struct Disk {
 impl Disk {
     /// A disk that nobody has used.
     #[must_use]
-    pub fn new(name: String, driver: &'static str, facts: Facts, channel: Arc<Channel>, unit: Unit) -> Self {
+    pub fn new(
+        (name, index): (String, u32),
+        driver: &'static str,
+        facts: Facts,
+        channel: Arc<Channel>,
+        unit: Unit,
+    ) -> Self {
         let counts = [const { Count { requests: AtomicU64::new(0), sectors: AtomicU64::new(0) } }; 4];
         let (is_gone, errors) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { name, driver, facts, channel, counts, unit, is_gone, errors }
+        Self { name, index, driver, facts, channel, counts, unit, is_gone, errors }
     }
 
     /// How it is spoken to.

@@ -22,7 +22,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use disk::Disk;
+pub use disk::{Disk, SECTOR};
 pub use part::{Kind, Part};
 
 use crate::event;
@@ -48,10 +48,10 @@ struct Registry {
 
 static REGISTRY: Once<Registry> = Once::new();
 
-/// Names the next disk of a kind: `vda`, `vdb`, … `vdz`, `vdaa`.
-fn next_name(prefix: &str) -> String {
-    let mut number = FOUND.lock_irq().iter().filter(|found| found.disk.name.starts_with(prefix)).count();
-    let mut letters = Vec::new();
+/// Name and number of the next disk of a kind: `vda`, `vdb`, … `vdz`, `vdaa`.
+fn next_name(prefix: &str) -> (String, u32) {
+    let index = FOUND.lock_irq().iter().filter(|found| found.disk.name.starts_with(prefix)).count() as u32;
+    let (mut number, mut letters) = (index, Vec::new());
     loop {
         letters.push(char::from(b'a' + (number % 26) as u8));
         if number < 26 {
@@ -59,7 +59,7 @@ fn next_name(prefix: &str) -> String {
         }
         number = number / 26 - 1;
     }
-    prefix.chars().chain(letters.into_iter().rev()).collect()
+    (prefix.chars().chain(letters.into_iter().rev()).collect(), index)
 }
 
 /// A driver has found a disk that works.
@@ -110,14 +110,12 @@ pub fn parts() -> &'static [Arc<Part>] {
 
 /// The disk that was booted from; `None` where that is not known for sure.
 #[must_use]
-#[allow(dead_code, reason = "for file systems on the disk")]
 pub fn boot_disk() -> Option<Arc<Disk>> {
     REGISTRY.get()?.boot_disk.clone()
 }
 
 /// A partition of the disk that was booted from. `None` where it has none of this kind, or more than one.
 #[must_use]
-#[allow(dead_code, reason = "for file systems on the disk")]
 pub fn boot_part(kind: Kind) -> Option<Arc<Part>> {
     let disk = boot_disk()?;
     let mut of_kind = parts().iter().filter(|part| part.kind() == Some(kind) && Arc::ptr_eq(&part.disk, &disk));
@@ -125,9 +123,11 @@ pub fn boot_part(kind: Kind) -> Option<Arc<Part>> {
     of_kind.next().is_none().then_some(part)
 }
 
-/// The same as a device for a file system.
+/// The same as a device for a file system, which from now on is its only writer.
 #[must_use]
 #[allow(dead_code, reason = "for file systems on the disk")]
 pub fn boot_partition(kind: Kind) -> Option<Arc<dyn vfs::Device<Kernel>>> {
-    boot_part(kind).map(|part| part as Arc<dyn vfs::Device<Kernel>>)
+    let part = boot_part(kind)?;
+    part.claim();
+    Some(part)
 }

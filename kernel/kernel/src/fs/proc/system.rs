@@ -13,6 +13,7 @@ use super::tree::Leaf;
 use crate::arch::cpu::{self, Cpu, Mode};
 use crate::arch::irq::{self, Trigger};
 use crate::arch::{idreg, timer};
+use crate::drivers::block;
 use crate::mm::frames;
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
@@ -37,6 +38,7 @@ pub const LEAVES: &[Leaf] = &[
     Leaf::new("interrupts", interrupts),
     Leaf::new("loadavg", loadavg),
     Leaf::new("meminfo", meminfo),
+    Leaf::new("partitions", partitions),
     Leaf::new("stat", stat),
     Leaf::new("sys/kernel/cap_last_cap", || Ok(b"40\n".into())),
     Leaf { path: "sys/kernel/hostname", mode: 0o644, text: hostname_text, store: Some(set_hostname) },
@@ -138,6 +140,17 @@ fn interrupts() -> Made {
             Trigger::Level => "Level",
         };
         let _ = writeln!(text, "    {controller} {id:>4} {trigger}     {}", handled.name);
+    }
+    Ok(text.into())
+}
+
+/// Disks and partitions with their sizes in KiB.
+fn partitions() -> Made {
+    let mut text = String::from("major minor  #blocks  name\n\n");
+    for part in block::parts() {
+        let (number, blocks) = (part.device_number(), part.sectors * block::SECTOR / KIB);
+        let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+        let _ = writeln!(text, "{major:4}  {minor:7} {blocks:10} {}", part.name);
     }
     Ok(text.into())
 }
