@@ -200,7 +200,9 @@ impl Disk {
         for attempt in 1..=ATTEMPTS_MAX {
             let mut again = ArrayVec::<_, WAVE>::new();
             self.attempt(operation, &left, |chunk, outcome| match outcome {
-                Outcome::Again(_) if attempt < ATTEMPTS_MAX => again.push(chunk),
+                Outcome::Again(reason) if attempt < ATTEMPTS_MAX && may_try_again(operation, reason) => {
+                    again.push(chunk)
+                }
                 outcome => result = result.and(self.settle(operation, &chunk, outcome)),
             })?;
             if again.is_empty() {
@@ -413,6 +415,13 @@ impl Disk {
         let is_whole = (bytes as u64).is_multiple_of(block) && first.is_multiple_of(block / SECTOR);
         if is_there && is_whole { Ok(()) } else { Err(Errno::EIO) }
     }
+}
+
+/// A flush that was begun and given up may have lost what it was to save: the next one would say that all is well.
+fn may_try_again(operation: Operation, reason: Reason) -> bool {
+    let is_untouched =
+        matches!(reason, Reason::Sense { key: scsi::UNIT_ATTENTION | scsi::NOT_READY, .. } | Reason::ScsiStatus(_));
+    operation != Operation::Flush || is_untouched
 }
 
 fn bounce(bytes: usize) -> Result<Vec<PageRef>, Errno> {
