@@ -1,4 +1,4 @@
-"""Disks on each bus, read and written raw: every byte, their interrupts, and what goes wrong: errors, removal, silence."""
+"""Disks on each bus, read and written raw: every byte, interrupts, and what goes wrong: errors, removal, silence."""
 
 from __future__ import annotations
 
