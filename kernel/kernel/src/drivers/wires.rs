@@ -74,8 +74,8 @@ impl Wires {
         }
     }
 
-    /// Has the interrupts called `name`; calls `serve` when a queue has used buffers and `look` when the configuration has changed, both in the interrupt handler. Returns
-    /// the interrupt, where there is one.
+    /// Calls `serve` when a queue has used buffers and `look` when the configuration has changed, both in the interrupt handler. Returns the
+    /// interrupt, where there is one; in lists it is called `name`.
     pub fn listen(
         self,
         name: &str,
