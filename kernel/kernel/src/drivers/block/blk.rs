@@ -35,6 +35,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, (name, index):
         manner: Manner {
             answer_length: STATUS_LENGTH,
             is_answer_first: false,
+            has_false_lengths: false,
             decode: if transport.is_legacy() { decode_legacy } else { decode },
         },
         segments_max: facts.segments_max,

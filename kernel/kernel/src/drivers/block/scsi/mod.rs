@@ -63,7 +63,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
         name: String::from(name),
         queue: REQUEST_QUEUE,
         has_event_index,
-        manner: Manner { answer_length: ANSWER_LENGTH, is_answer_first: true, decode },
+        manner: Manner { answer_length: ANSWER_LENGTH, is_answer_first: true, has_false_lengths: true, decode },
         segments_max: facts.segments_max,
         segment_length_max: u32::MAX,
     };
