@@ -33,6 +33,21 @@ def check(boot: Boot, machine: Spec) -> None:
     assert boot.one("entropy.ready") and not boot.all("entropy.none")
     assert int(boot.one("boot.ready").get("services")) >= 1
     check_processors(boot, machine.cpus)
+    check_disk(boot, machine)
+
+
+def check_disk(boot: Boot, machine: Spec) -> None:
+    """The disk was found on its bus and interrupts, and is the one that was booted from: its table has been read."""
+    bus = "pci" if machine.disk == "virtio-scsi" or machine.way is Way.UEFI_ACPI else "mmio"
+    disk = boot.one("block.ready")
+    assert disk.get("driver") == f"{machine.disk}-{bus}"
+    assert disk.get("read_only") == "0" and disk.get("write_cache") == "1"
+    messages = machine.gic == 3 and bus == "pci"
+    assert int(disk.get("irq")) in (range(8192, 16384) if messages else range(32, 1020)), "never 'poll'"
+    found = boot.one("disk.boot")
+    assert found.get("name") == disk.get("name")
+    assert found.get("by") == ("partitions" if machine.way is Way.DIRECT else "loader")
+    assert not [event for event in boot.report.events if event.name in {"block.error", "irq.error", "gpt.error"}]
 
 
 def check_processors(boot: Boot, cpus: int) -> None:

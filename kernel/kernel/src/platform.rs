@@ -232,4 +232,19 @@ fn show_pci(platform: &Platform) {
             );
         }
     }
+    for map in &platform.msi_maps {
+        event!(
+            "platform.msi_map",
+            segment = map.segment,
+            first = Hex(map.first.into()),
+            last = Hex(map.last.into()),
+            output = Hex(map.output.into())
+        );
+    }
+    for segment in platform.ecams.iter().map(|ecam| ecam.segment) {
+        let lines = platform.pci_lines.iter().filter(|line| line.segment == segment);
+        if lines.clone().next().is_some() {
+            event!("platform.pci_lines", segment = segment, irqs = List(lines.map(|line| line.interrupt.intid)));
+        }
+    }
 }

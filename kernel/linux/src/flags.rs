@@ -87,6 +87,14 @@ constants! {
     }
 }
 
+// Block devices (include/uapi/linux/fs.h).
+constants! {
+    u32 {
+        BLKROGET = 0x125e; BLKGETSIZE = 0x1260; BLKFLSBUF = 0x1261; BLKSSZGET = 0x1268; BLKDISCARD = 0x1277; BLKPBSZGET = 0x127b;
+        BLKBSZGET = 0x8008_1270; BLKGETSIZE64 = 0x8008_1272;
+    }
+}
+
 // poll, pipes, terminals.
 constants! {
     u16 {

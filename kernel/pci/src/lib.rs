@@ -9,6 +9,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod msix;
 mod pool;
 mod scan;
 
@@ -55,6 +59,10 @@ pub mod register {
     pub const HEADER: u16 = 0x0c;
     /// The first BAR.
     pub const BAR: u16 = 0x10;
+    /// The first capability.
+    pub const CAPABILITIES: u16 = 0x34;
+    /// Interrupt line and pin.
+    pub const INTERRUPT: u16 = 0x3c;
     /// Bridges: primary, secondary, subordinate bus, latency.
     pub const BUSES: u16 = 0x18;
     /// Bridges: I/O window (low half of the register).
@@ -127,6 +135,26 @@ pub fn enable(config: &impl ConfigAccess, address: Address) {
     // The upper half is the status, whose set bits a write would clear.
     let old = config.read32(address, register::COMMAND) & 0xffff;
     config.write32(address, register::COMMAND, old | command::MEMORY | command::BUS_MASTER | command::INTX_DISABLE);
+}
+
+/// The pin by which a function raises its INTx, 1 to 4; `None`: it has none.
+pub fn pin(config: &impl ConfigAccess, address: Address) -> Option<u8> {
+    let [_, pin, ..] = config.read32(address, register::INTERRUPT).to_le_bytes();
+    (1..=4).contains(&pin).then_some(pin)
+}
+
+/// Let a function raise its INTx.
+pub fn enable_pin(config: &impl ConfigAccess, address: Address) {
+    let old = config.read32(address, register::COMMAND) & 0xffff;
+    config.write32(address, register::COMMAND, old & !command::INTX_DISABLE);
+}
+
+impl Address {
+    /// Bus, device and function, as they identify who writes (PCI Express 4.0, 2.2.6.2).
+    #[must_use]
+    pub const fn requester(self) -> u16 {
+        (self.bus as u16) << 8 | (self.device as u16) << 3 | self.function as u16
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-extern crate std;
 use super::*;
 use core::cell::RefCell;
 use proptest::prelude::*;
@@ -243,4 +242,18 @@ proptest! {
         }
         let _ = scan_all(&model, POOLS);
     }
+}
+
+#[test]
+fn a_pin_is_enabled_where_there_is_one() {
+    let model = Model::default();
+    model.add(at(0, 2, 1), 0x1001_1af4, 0x01_0000, 0);
+    assert_eq!(pin(&model, at(0, 2, 1)), None);
+    model.functions.borrow_mut().get_mut(&at(0, 2, 1)).unwrap().words[15] = 0x0000_0200;
+    enable(&model, at(0, 2, 1));
+    assert_eq!(model.word(at(0, 2, 1), 4) & command::INTX_DISABLE, command::INTX_DISABLE);
+    assert_eq!(pin(&model, at(0, 2, 1)), Some(2));
+    enable_pin(&model, at(0, 2, 1));
+    assert_eq!(model.word(at(0, 2, 1), 4), command::MEMORY | command::BUS_MASTER);
+    assert_eq!(at(3, 2, 1).requester(), 0x311);
 }

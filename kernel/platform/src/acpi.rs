@@ -4,6 +4,9 @@
 //! Order: RSDP (checksums, revision 2 or newer) → XSDT → each table (length, checksum) → its reader. A table that
 //! nothing here reads is skipped unread; one that is read and malformed is an error that names it.
 
+#[path = "iort.rs"]
+mod iort;
+
 use crate::{
     Conduit, Cpu, Ecam, Error, Gic, GicV2m, GicVersion, Interrupt, Platform, Psci, Region, Source, Timer, Trigger,
     Uart, UartKind, push,
@@ -59,6 +62,7 @@ impl Platform {
                 b"FACP" => Self::read_fadt,
                 b"SPCR" => Self::read_spcr,
                 b"MCFG" => Self::read_mcfg,
+                b"IORT" => Self::read_iort,
                 _ => continue,
             };
             let body = table(memory, address, signature)?;

@@ -166,3 +166,10 @@ proptest! {
         let _ = read(&image);
     }
 }
+
+#[test]
+fn requesters_of_the_machine() {
+    let platform = read(GIC3_2).unwrap();
+    assert_eq!(platform.msi_maps.as_slice(), [crate::MsiMap { segment: 0, first: 0, last: 0xffff, output: 0 }]);
+    assert!(platform.pci_lines.is_empty(), "only AML describes these");
+}

@@ -3,6 +3,9 @@
 //! dtoolkit checks the whole blob once, before any node is looked at. Devices are taken from the root's children:
 //! their addresses are CPU addresses, so no bus translation is needed on the boards that we know.
 
+#[path = "fdt_routes.rs"]
+mod routes;
+
 use crate::{
     Conduit, Cpu, Ecam, Error, Gic, GicV2m, GicVersion, Interrupt, PciSpace, PciWindow, Platform, Psci, Region, Source,
     Timer, Trigger, Uart, UartKind, VirtioMmio, limits, push,
@@ -29,7 +32,7 @@ impl Platform {
             push(&mut self.reserved, &mut self.ignored, region);
         }
         for node in root.children().filter(is_enabled) {
-            self.read_node(&node);
+            self.read_node(&root, &node);
         }
         if let Some(chosen) = root.child("chosen") {
             self.read_chosen(&chosen);
@@ -38,7 +41,7 @@ impl Platform {
         self.check()
     }
 
-    fn read_node(&mut self, node: &FdtNode<'_>) {
+    fn read_node(&mut self, root: &FdtNode<'_>, node: &FdtNode<'_>) {
         match node.name_without_address() {
             "cpus" => self.read_cpus(node),
             "reserved-memory" => {
@@ -51,11 +54,11 @@ impl Platform {
                     push(&mut self.memory, &mut self.ignored, region);
                 }
             }
-            _ => self.read_device(node),
+            _ => self.read_device(root, node),
         }
     }
 
-    fn read_device(&mut self, node: &FdtNode<'_>) {
+    fn read_device(&mut self, root: &FdtNode<'_>, node: &FdtNode<'_>) {
         for compatible in node.compatible().into_iter().flatten() {
             match compatible {
                 "arm,gic-v3" => self.gic = gic_v3(node, &mut self.ignored),
@@ -71,7 +74,10 @@ impl Platform {
                     _ => self.ignored = self.ignored.saturating_add(1),
                 },
                 "pci-host-ecam-generic" => match ecam(node, &mut self.ignored) {
-                    Some(ecam) => push(&mut self.ecams, &mut self.ignored, ecam),
+                    Some(ecam) => {
+                        self.read_routes(root, node, ecam.segment);
+                        push(&mut self.ecams, &mut self.ignored, ecam);
+                    }
                     None => self.ignored = self.ignored.saturating_add(1),
                 },
                 _ => continue,
@@ -144,7 +150,11 @@ fn regions<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = Region> + use<'a> {
 /// The `index`-th entry of `interrupts`, in the GIC's three cells (class, number, flags).
 fn interrupt(node: &FdtNode<'_>, index: usize) -> Option<Interrupt> {
     let (entries, _) = property(node, "interrupts")?.as_chunks::<12>();
-    let mut entry = cells(entries.get(index)?);
+    interrupt_cells(&mut cells(entries.get(index)?))
+}
+
+/// An interrupt in the GIC's three cells.
+fn interrupt_cells(entry: &mut impl Iterator<Item = u32>) -> Option<Interrupt> {
     let (class, number, flags) = (entry.next()?, entry.next()?, entry.next()?);
     let intid = match class {
         0 if number < 988 => SPI_FIRST + number,

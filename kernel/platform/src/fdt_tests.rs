@@ -1,5 +1,6 @@
 //! The vectors are QEMU 7.2's own DTBs (`-M virt,…,dumpdtb=`), repacked by dtc without their padding.
 use super::*;
+use crate::MsiMap;
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::string::ToString;
@@ -139,4 +140,28 @@ proptest! {
             let _ = read(&blob);
         }
     }
+}
+
+#[test]
+fn messages_and_lines_of_pci_functions() {
+    let platform = read(GIC3_2).unwrap();
+    assert_eq!(platform.msi_maps.as_slice(), [MsiMap { segment: 0, first: 0, last: 0xffff, output: 0 }]);
+    assert_eq!(platform.pci_lines.len(), 16);
+    let level = |intid| Some(Interrupt { intid, trigger: Trigger::Level });
+    // QEMU: SPI 3 + (device + pin - 1) mod 4, for any bus and function.
+    for (device, pin, intid) in [(0, 1, 35), (1, 1, 36), (1, 4, 35), (2, 3, 35), (3, 4, 37), (31, 1, 38)] {
+        assert_eq!(platform.pci_line(0, device << 11 | 7 << 8, pin), level(intid), "{device} {pin}");
+    }
+    assert_eq!(platform.pci_line(0, 0, 0), None);
+    assert_eq!(platform.pci_line(1, 0, 1), None);
+    assert_eq!(read(GIC2_1).unwrap().msi_maps, platform.msi_maps, "it names the GICv2m, which asks for no identity");
+    assert_eq!(platform.ignored, 0);
+}
+
+#[test]
+fn a_map_of_lines_that_makes_no_sense_is_counted() {
+    // The first entry's pin and its controller's phandle.
+    let blob = patched(GIC3_2, b"\0\0\0\x01\0\0\x80\x03\0\0\0\0", b"\0\0\0\x01\0\0\x80\x09\0\0\0\0");
+    let platform = read(&blob).unwrap();
+    assert_eq!((platform.pci_lines.len(), platform.ignored), (0, 1));
 }

@@ -2,7 +2,7 @@
 //!
 //! Two readers fill the same struct, and everything after them sees no difference:
 //! - [`fdt`]: a flattened devicetree (QEMU's virt board, `-kernel` or UEFI with `acpi=off`);
-//! - [`acpi`]: RSDP → XSDT → MADT, GTDT, FADT, SPCR, MCFG (servers and clouds). No AML is interpreted, so what
+//! - [`acpi`]: RSDP → XSDT → MADT, GTDT, FADT, SPCR, MCFG, IORT (servers and clouds). No AML is interpreted, so what
 //!   only AML describes (virtio-mmio slots, legacy PCI interrupt routing) is absent under ACPI.
 //!
 //! Principles: the tables come from outside, so every length is bounded before use and no input panics; every list
@@ -17,9 +17,11 @@ extern crate std;
 pub mod acpi;
 mod error;
 pub mod fdt;
+mod routes;
 
 pub use arrayvec::{ArrayString, ArrayVec};
 pub use error::Error;
+pub use routes::{MsiMap, PciLine};
 
 /// Bounds of the lists in [`Platform`].
 pub mod limits {
@@ -35,6 +37,10 @@ pub mod limits {
     pub const ECAMS: usize = 8;
     /// Address windows of one PCIe host bridge.
     pub const PCI_WINDOWS: usize = 8;
+    /// Ranges of requester IDs.
+    pub const MSI_MAPS: usize = 16;
+    /// Lines of PCI host bridges; QEMU's has 16.
+    pub const PCI_LINES: usize = 32;
     /// Regions of RAM, and of reserved memory.
     pub const MEMORY: usize = 64;
     /// Bytes of kernel command line, as in Linux.
@@ -235,6 +241,9 @@ pub struct Platform {
     pub cpus: ArrayVec<Cpu, { limits::CPUS }>,
     pub virtio_mmio: ArrayVec<VirtioMmio, { limits::VIRTIO_MMIO }>,
     pub ecams: ArrayVec<Ecam, { limits::ECAMS }>,
+    pub msi_maps: ArrayVec<MsiMap, { limits::MSI_MAPS }>,
+    /// (FDT only; under ACPI only AML describes them.)
+    pub pci_lines: ArrayVec<PciLine, { limits::PCI_LINES }>,
     /// RAM (FDT only; under UEFI the memory map comes from the loader).
     pub memory: ArrayVec<Region, { limits::MEMORY }>,
     /// Parts of RAM that are not ours (FDT only).
@@ -259,6 +268,8 @@ impl Platform {
             cpus: ArrayVec::new_const(),
             virtio_mmio: ArrayVec::new_const(),
             ecams: ArrayVec::new_const(),
+            msi_maps: ArrayVec::new_const(),
+            pci_lines: ArrayVec::new_const(),
             memory: ArrayVec::new_const(),
             reserved: ArrayVec::new_const(),
             initrd: None,

@@ -16,11 +16,22 @@ pub type Run<'a, W> = (u64, &'a [<W as World>::Page]);
 /// before the second, and who needs it on stable media calls [`Device::flush`] between the two. An error leaves the blocks that it
 /// concerns unknown: old, new, or a mixture of sectors of both. A device that has gone, or that no longer answers, gives `EIO` at once.
 pub trait Device<W: World>: Send + Sync {
-    /// How many blocks it has; what is behind the last whole block is not reached.
+    /// How many whole blocks it has.
     fn blocks(&self) -> u64;
+
+    /// Bytes behind the last whole block, less than a block. Where there are some, they are the beginning of one block more that can be read
+    /// and written; the rest of its page is left alone.
+    fn tail(&self) -> usize {
+        0
+    }
 
     /// Whether writing is refused.
     fn is_read_only(&self) -> bool;
+
+    /// Whether everything is an error for good.
+    fn is_gone(&self) -> bool {
+        false
+    }
 
     /// Fills one page for each of the consecutive blocks from `block` on.
     ///

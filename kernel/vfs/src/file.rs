@@ -42,6 +42,11 @@ pub trait File<W: World>: Send + Sync {
         false
     }
 
+    /// Where its end is, when that is not what its node says: a device's.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     /// Gives bytes from `offset` to `to`.
     ///
     /// # Errors
@@ -290,7 +295,7 @@ impl<W: World> OpenFile<W> {
         }
         let mut offset = self.offset.lock();
         let from = |base: u64| base.checked_add_signed(distance).filter(|&to| to <= OFFSET_MAX).ok_or(Errno::EINVAL);
-        let size = || self.metadata().size;
+        let size = || file.size().unwrap_or_else(|| self.metadata().size);
         let to = match whence {
             SEEK_SET => from(0)?,
             SEEK_CUR => from(*offset)?,

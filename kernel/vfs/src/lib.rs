@@ -16,6 +16,7 @@
 //! - `ring`     the bytes in a pipe
 //! - `locks`    advisory locks
 //! - `device`   what file systems lie on: [`Device`]
+//! - `blockdev` such a device as a file
 //! - `testing`  a device in memory, for tests
 //!
 //! Locks. A directory's sleeping lock is held while it is changed; two are taken ancestor first, under the volume's rename lock.
@@ -31,6 +32,7 @@ extern crate alloc;
 pub mod access;
 pub mod attributes;
 pub mod base;
+pub mod blockdev;
 pub mod cache;
 pub mod create;
 pub mod data;
@@ -58,6 +60,7 @@ mod loom_tests;
 mod tests;
 
 pub use access::{Credentials, Permission};
+pub use blockdev::{BlockDevice, BlockFile};
 pub use dentry::Dentry;
 pub use device::Device;
 pub use file::{File, OpenFile, Watch};

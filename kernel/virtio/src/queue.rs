@@ -115,6 +115,7 @@ struct Chain {
 pub struct Queue<const N: usize> {
     layout: Layout,
     has_event_index: bool,
+    has_false_lengths: bool,
     /// Links of the free list and of the chains in flight.
     next: [u16; N],
     in_flight: [Option<Chain>; N],
@@ -150,6 +151,7 @@ impl<const N: usize> Queue<N> {
         Self {
             layout,
             has_event_index,
+            has_false_lengths: false,
             next,
             in_flight: [None; N],
             free_head: 0,
@@ -160,6 +162,13 @@ impl<const N: usize> Queue<N> {
             used_index: 0,
             broken: None,
         }
+    }
+
+    /// The same for a device that may say that it wrote more than there was to write, which then counts as all of it: QEMU's virtio-scsi adds
+    /// what it read.
+    #[must_use]
+    pub const fn with_false_lengths(self) -> Self {
+        Self { has_false_lengths: true, ..self }
     }
 
     /// Descriptors that are free.
@@ -272,9 +281,10 @@ impl<const N: usize> Queue<N> {
         let Some(chain) = chain else {
             return Err(self.close("used element names no chain in flight"));
         };
-        if written > chain.writable {
+        if written > chain.writable && !self.has_false_lengths {
             return Err(self.close("used length is larger than the chain"));
         }
+        let written = written.min(chain.writable);
         let head = id as u16; // below N: `in_flight` has it
         self.release(head, chain.length);
         self.used_index = self.used_index.wrapping_add(1);

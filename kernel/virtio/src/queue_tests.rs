@@ -143,6 +143,17 @@ fn interrupts_are_asked_for_by_index() {
     }
 }
 
+#[test]
+fn of_false_lengths_no_more_is_believed_than_can_be() {
+    let (queue, memory, device) = with_event_index(false);
+    let mut queue = queue.with_false_lengths();
+    for (told, believed) in [(0, 0), (9, 9), (4096 + 9, 10), (u32::MAX, 10)] {
+        let head = queue.add(&memory, &[read(0, 4096), write(8, 10)]).unwrap();
+        device.give_back(&memory, head.into(), told);
+        assert_eq!(queue.poll(&memory), Ok(Some(Completion { head, written: believed })));
+    }
+}
+
 /// Each lie closes the queue, for good, and names itself.
 #[test]
 fn a_lying_device_closes_its_queue() {

@@ -32,7 +32,7 @@ fn checksum(table: &mut [u8], at: usize) {
 
 /// The input is a list of tables: kind, length, body. Signatures, lengths and checksums are made right, and the pointers to them.
 pub fn acpi(data: &[u8]) {
-    const KINDS: [&[u8; 4]; 6] = [b"APIC", b"GTDT", b"FACP", b"SPCR", b"MCFG", b"XXXX"];
+    const KINDS: [&[u8; 4]; 7] = [b"APIC", b"GTDT", b"FACP", b"SPCR", b"MCFG", b"XXXX", b"IORT"];
     let mut tables = Vec::new();
     let mut rest = data;
     while let [kind, low, high, after @ ..] = rest
@@ -69,6 +69,8 @@ pub fn acpi(data: &[u8]) {
     let mut platform = Platform::new();
     if platform.read_acpi(BASE, &Tables(memory)).is_ok() {
         assert!(platform.gic.is_some() && platform.cpus.iter().any(|cpu| cpu.enabled));
+        // Every requester that has a device ID has one that fits.
+        let _ = (0..=u16::MAX).step_by(257).filter_map(|requester| platform.device_id(0, requester)).max();
     }
     let _ = Platform::new().read_acpi(BASE, &Tables(data.to_vec()));
 }
@@ -108,6 +110,9 @@ pub fn pci(data: &[u8]) {
         count += 1;
         for bar in function.bars.into_iter().flatten() {
             assert!(bar.size.is_power_of_two() && bar.index < 6);
+        }
+        if let Some(found) = pci::msix::MsiX::find(&config, function.address) {
+            assert!(found.bar < 6 && found.offset.is_multiple_of(8) && (1..=2048).contains(&found.vectors));
         }
     });
     assert!(count <= 4 * 256);

@@ -44,7 +44,7 @@ def _sections(fields: Fields, marker: str) -> list[Fields]:
 
 def read(tables: Mapping[str, bytes]) -> Facts:
     """Every fact that the events tell too. What only AML describes is in neither."""
-    text = {name: disassemble(name, tables[name]) for name in ("APIC", "GTDT", "FACP", "SPCR", "MCFG")}
+    text = {name: disassemble(name, tables[name]) for name in ("APIC", "GTDT", "FACP", "SPCR", "MCFG", "IORT")}
     madt = _sections(text["APIC"], "Subtable Type")
     return collect({
         "platform.uart": _uart(text["SPCR"]),
@@ -55,6 +55,7 @@ def read(tables: Mapping[str, bytes]) -> Facts:
             fact(mpidr=_one(entry, "ARM MPIDR"), enabled=_one(entry, "Processor Enabled")) for entry in _of(madt, 0x0B)
         ],
         "platform.ecam": _ecams(text["MCFG"]),
+        "platform.msi_map": _msi_maps(text["IORT"]),
     })  # fmt: skip
 
 
@@ -103,4 +104,21 @@ def _ecams(mcfg: Fields) -> list[Fact]:
         first = _one(entry, "Start Bus Number")
         found.append(fact(base=_one(entry, "Base Address") + (first << 20), segment=_one(entry, "Segment Group Number"),
                           bus_start=first, bus_end=_one(entry, "End Bus Number")))  # fmt: skip
+    return found
+
+
+def _msi_maps(iort: Fields) -> list[Fact]:
+    """The maps of root complexes (nodes of type 2) that lead to an ITS group (type 0) without an SMMU between."""
+    nodes = _sections(_after(iort, "Type"), "Type")
+    offset, kinds = _one(iort, "Node Offset"), {}
+    for node in nodes:
+        kinds[offset] = _one(node, "Type")
+        offset += _one(node, "Length")
+    found = []
+    for node in (node for node in nodes if _one(node, "Type") == 2):
+        for mapping in _sections(_after(node, "Input base"), "Input base") if _one(node, "Mapping Count") else []:
+            assert kinds[_one(mapping, "Output Reference")] == 0
+            first = _one(mapping, "Input base")
+            found.append(fact(segment=_one(node, "PCI Segment Number"), first=first,
+                              last=first + _one(mapping, "ID Count"), output=_one(mapping, "Output Base")))  # fmt: skip
     return found

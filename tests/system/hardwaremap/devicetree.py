@@ -132,3 +132,20 @@ def _pci(node: Node, root: Node) -> Iterator[tuple[str, Fact]]:
             segment=segment, space=SPACES[flags >> 24 & 3],
             pci=_number(cells[:2]), cpu=_number(cells[2:4]), size=_number(cells[4:]),
         )  # fmt: skip
+    maps = node.cells("msi-map")
+    for at in range(0, len(maps), 4):
+        first, _controller, output, count = maps[at : at + 4]
+        yield "platform.msi_map", fact(segment=segment, first=first, last=first + count - 1, output=output)
+    yield from _lines(node, root, segment)
+
+
+def _lines(node: Node, root: Node, segment: int) -> Iterator[tuple[str, Fact]]:
+    """An entry: address of the function (3), pin, controller, its unit address, class, number, flags."""
+    cells, irqs = node.cells("interrupt-map"), []
+    while cells:
+        controller = next(child for child in root.children if child.cells("phandle") == [cells[4]])
+        at = 5 + controller.cells("#address-cells")[0]
+        irqs.append(str(cells[at + 1] + 32))
+        cells = cells[at + 3 :]
+    if irqs:
+        yield "platform.pci_lines", fact(segment=segment, irqs=tuple(irqs))

@@ -13,9 +13,9 @@ Facts = dict[str, list[Fact]]
 
 NAMES = (
     "platform.uart", "platform.gic", "platform.timer", "platform.psci", "platform.cpu", "platform.virtio_mmio",
-    "platform.ecam", "platform.pci_window",
+    "platform.ecam", "platform.pci_window", "platform.msi_map", "platform.pci_lines",
 )  # fmt: skip
-LISTS = {"redistributors", "its", "v2m"}
+LISTS = {"redistributors", "its", "v2m", "irqs"}
 
 
 def fact(**fields: Value) -> Fact:

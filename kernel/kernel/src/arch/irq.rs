@@ -1,10 +1,12 @@
 //! Interrupts: who handles which, and the loop that the IRQ vector runs.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use ::platform::Trigger;
 
-use super::cpu::Cpu;
+use super::cpu::{self, CPUS_MAX, Cpu};
 use crate::sync::{Once, Rank, SpinLock};
 
 /// Software interrupts, sent from CPU to CPU.
@@ -17,6 +19,8 @@ pub mod sgi {
 
 /// An interrupt controller.
 pub trait Controller: Sync {
+    /// What people call it.
+    fn name(&self) -> &'static str;
     /// Set up this CPU's part.
     fn init_cpu(&self);
     /// The next pending interrupt of this CPU, which becomes active.
@@ -29,14 +33,29 @@ pub trait Controller: Sync {
     fn send(&self, cpu: &Cpu, sgi: u32);
 }
 
-type Handler = Box<dyn Fn() + Send + Sync>;
+/// An interrupt that somebody handles.
+pub struct Handled {
+    /// Who raises it.
+    pub name: String,
+    /// How it is raised.
+    pub trigger: Trigger,
+    /// How often each CPU has taken it.
+    pub counts: [AtomicU64; CPUS_MAX],
+    handler: Box<dyn Fn() + Send + Sync>,
+}
+
+type Slot = Once<Box<Handled>>;
 
 /// SGIs, PPIs and SPIs; 1020 and up are special.
 const INTERRUPTS_MAX: usize = 1020;
+/// LPIs that are used, from [`gic::LPI_FIRST`] on.
+pub const LPIS_MAX: usize = 256;
 
 static CONTROLLER: Once<&'static dyn Controller> = Once::new();
 /// Handlers by interrupt; a handler stays, so that taking an interrupt needs no lock.
-static HANDLERS: [Once<Handler>; INTERRUPTS_MAX] = [const { Once::new() }; INTERRUPTS_MAX];
+static HANDLERS: [Slot; INTERRUPTS_MAX] = [const { Once::new() }; INTERRUPTS_MAX];
+/// The same for LPIs.
+static LPI_HANDLERS: [Slot; LPIS_MAX] = [const { Once::new() }; LPIS_MAX];
 /// Held while the controller's shared registers are changed.
 static SETTING: SpinLock<()> = SpinLock::new(Rank::INTERRUPTS, ());
 
@@ -54,11 +73,27 @@ pub fn init_cpu() {
     controller().init_cpu();
 }
 
+/// Where the handler of an interrupt stands.
+fn slot(id: u32) -> Option<&'static Slot> {
+    match id.checked_sub(gic::LPI_FIRST) {
+        Some(lpi) => LPI_HANDLERS.get(lpi as usize),
+        None => HANDLERS.get(id as usize),
+    }
+}
+
+/// The controller's name, and every interrupt that is handled with its number.
+pub fn all() -> (&'static str, impl Iterator<Item = (u32, &'static Handled)>) {
+    let numbered = (0..).zip(&HANDLERS).chain((gic::LPI_FIRST..).zip(&LPI_HANDLERS));
+    (controller().name(), numbered.filter_map(|(id, slot)| Some((id, &**slot.get()?))))
+}
+
 /// Has `handler` called when interrupt `id` comes, on whichever CPU takes it, and lets it through. A per-CPU interrupt (below 32)
 /// is let through on this CPU; the others call [`enable`]. An interrupt has one handler, for good.
-pub fn register(id: u32, trigger: Trigger, handler: impl Fn() + Send + Sync + 'static) {
-    let slot = HANDLERS.get(id as usize).unwrap_or_else(|| panic!("there is no interrupt {id}"));
-    assert!(slot.set(Box::new(handler)), "interrupt {id} has a handler already");
+pub fn register(id: u32, trigger: Trigger, name: impl Into<String>, handler: impl Fn() + Send + Sync + 'static) {
+    let slot = slot(id).unwrap_or_else(|| panic!("there is no interrupt {id}"));
+    let counts = [const { AtomicU64::new(0) }; CPUS_MAX];
+    let handled = Handled { name: name.into(), trigger, counts, handler: Box::new(handler) };
+    assert!(slot.set(Box::new(handled)), "interrupt {id} has a handler already");
     enable(id, trigger);
 }
 
@@ -79,8 +114,9 @@ pub fn send(cpu: &Cpu, sgi: u32) {
 pub fn handle() {
     let controller = controller();
     while let Some(id) = controller.acknowledge() {
-        if let Some(handler) = HANDLERS.get(id as usize).and_then(Once::get) {
-            handler();
+        if let Some(handled) = slot(id).and_then(Once::get) {
+            handled.counts[cpu::this().index].fetch_add(1, Ordering::Relaxed);
+            (handled.handler)();
         }
         controller.end(id);
     }

@@ -41,9 +41,9 @@ pub fn start_this_cpu() {
 /// The interrupts of the scheduler, for the CPU that booted; the others only let them through.
 pub fn register_interrupts() {
     let line = timer_line();
-    irq::register(line.intid, line.trigger, sched::timer::interrupt);
-    irq::register(irq::sgi::RESCHEDULE, irq::Trigger::Edge, sched::message_received);
-    irq::register(irq::sgi::STOP, irq::Trigger::Edge, || cpu::halt());
+    irq::register(line.intid, line.trigger, "timer", sched::timer::interrupt);
+    irq::register(irq::sgi::RESCHEDULE, irq::Trigger::Edge, "reschedule", sched::message_received);
+    irq::register(irq::sgi::STOP, irq::Trigger::Edge, "stop", || cpu::halt());
 }
 
 fn timer_line() -> ::platform::Interrupt {

@@ -71,7 +71,7 @@ pub fn set_input(receive: fn(&[u8])) {
         return;
     };
     if INPUT.set(receive) {
-        crate::arch::irq::register(interrupt.intid, interrupt.trigger, on_interrupt);
+        crate::arch::irq::register(interrupt.intid, interrupt.trigger, "uart", on_interrupt);
         registers.write32(INTERRUPT_MASK, INTERRUPT_RECEIVE);
         on_interrupt(); // what came before
     }

@@ -2,6 +2,7 @@
 //!
 //! It is mapped Normal write-back like all RAM: virtio devices are coherent, and a hypervisor maps them so on its side too.
 
+use crate::arch::mmu;
 use crate::mm::frames::Contiguous;
 
 /// Zeroed RAM in one piece, shared with a device.
@@ -34,6 +35,12 @@ impl Dma {
                 at.write_volatile(0);
             }
         }
+    }
+
+    /// Bring what was written at `offset` to memory, for a device that does not look into the caches.
+    pub fn clean(&self, offset: usize, length: usize) {
+        assert!(length > 0 && offset + length <= self.block.size());
+        mmu::clean_to_memory(self.block.as_ptr() as u64 + offset as u64, length as u64);
     }
 
     /// Copy bytes in, from `offset` on, a multiple of 8.

@@ -31,6 +31,14 @@ pub fn init() -> &'static dyn Controller {
     })
 }
 
+/// The GICv3 of this machine, if it has one.
+pub(super) fn v3() -> Option<&'static Gic3> {
+    match GIC.get() {
+        Some(AnyGic::V3(gic)) => Some(gic),
+        Some(AnyGic::V2(_)) | None => None,
+    }
+}
+
 /// Before a software interrupt: what this CPU wrote is visible to the CPU that is interrupted.
 pub(super) fn order_before_sgi() {
     // SAFETY: a barrier only.
@@ -38,6 +46,13 @@ pub(super) fn order_before_sgi() {
 }
 
 impl Controller for AnyGic {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::V2(_) => "GICv2",
+            Self::V3(_) => "GICv3",
+        }
+    }
+
     fn init_cpu(&self) {
         match self {
             Self::V2(gic) => gic.init_cpu(),

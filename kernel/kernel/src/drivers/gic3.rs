@@ -30,6 +30,12 @@ const GICR_CTLR: usize = 0x0000;
 const GICR_TYPER: usize = 0x0008;
 const GICR_WAKER: usize = 0x0014;
 const GICR_CTLR_RWP: u32 = 1 << 3;
+const GICR_PROPBASER: usize = 0x0070;
+const GICR_PENDBASER: usize = 0x0078;
+const CTLR_ENABLE_LPIS: u32 = 1;
+/// GICD_TYPER: message interrupts are there, and the bits of an interrupt's number.
+const TYPER_LPIS: u32 = 1 << 17;
+const TYPER_ID_BITS: u32 = 19;
 const TYPER_VLPIS: u64 = 1 << 1;
 const TYPER_LAST: u64 = 1 << 4;
 const WAKER_PROCESSOR_SLEEP: u32 = 1 << 1;
@@ -53,6 +59,7 @@ pub struct Gic3 {
 #[derive(Clone, Copy, Debug)]
 struct Redistributor {
     mpidr: u64,
+    address: u64,
     frames: Mmio,
 }
 
@@ -129,6 +136,31 @@ impl Gic3 {
         }
     }
 
+    /// Whether interrupts of numbers with `bits` bits can come as messages.
+    pub fn has_lpis(&self, bits: u32) -> bool {
+        let typer = self.distributor.read32(GICD_TYPER);
+        typer & TYPER_LPIS != 0 && (typer >> TYPER_ID_BITS & 31) + 1 >= bits
+    }
+
+    /// Lets the first CPU take LPIs, with these values of GICR_PROPBASER and GICR_PENDBASER. Gives its redistributor's address and
+    /// GICR_TYPER. `None`: a firmware has let it, with tables that are not ours, and for good.
+    pub fn enable_lpis(&self, properties: u64, pending: u64) -> Option<(u64, u64)> {
+        let first = cpu::all()[0].mpidr.load(Ordering::Relaxed);
+        let redistributor = self.redistributors.iter().find(|redistributor| redistributor.mpidr == first)?;
+        let frames = redistributor.frames;
+        let control = frames.read32(GICR_CTLR);
+        if control & CTLR_ENABLE_LPIS != 0 {
+            frames.write32(GICR_CTLR, control & !CTLR_ENABLE_LPIS);
+            if frames.read32(GICR_CTLR) & CTLR_ENABLE_LPIS != 0 {
+                return None;
+            }
+        }
+        frames.write64(GICR_PROPBASER, properties);
+        frames.write64(GICR_PENDBASER, pending);
+        frames.write32(GICR_CTLR, control | CTLR_ENABLE_LPIS);
+        Some((redistributor.address, frames.read64(GICR_TYPER)))
+    }
+
     /// Interrupt another CPU (12.11.22, ICC_SGI1R_EL1).
     pub fn send(&self, cpu: &Cpu, sgi: u32) {
         let mpidr = cpu.mpidr.load(Ordering::Relaxed);
@@ -172,7 +204,8 @@ fn walk(region: Region, stride: Option<u64>, found: &mut ArrayVec<Redistributor,
         let frames = Mmio::map(region.base + offset, 2 * FRAME_LENGTH)?;
         let typer = frames.read64(GICR_TYPER);
         let affinity = typer >> 32;
-        found.push(Redistributor { mpidr: affinity & 0xff_ffff | affinity >> 24 << 32, frames });
+        let address = region.base + offset;
+        found.push(Redistributor { mpidr: affinity & 0xff_ffff | affinity >> 24 << 32, address, frames });
         if typer & TYPER_LAST != 0 {
             break;
         }

@@ -6,6 +6,8 @@ mod dma;
 pub mod gic;
 mod gic2;
 mod gic3;
+mod its;
+mod messages;
 pub mod mmio;
 mod pci;
 mod rng;

@@ -42,6 +42,12 @@ impl HostBridge {
         bus.part(usize::from(address.device) << 15 | usize::from(address.function) << 12, 4096)
     }
 
+    /// The root bus.
+    #[must_use]
+    pub fn first_bus(&self) -> u8 {
+        self.ecam.bus_start
+    }
+
     /// Registers in a BAR. `None`: it has no address, is I/O, or there is no room to map it.
     #[must_use]
     pub fn map_bar(&self, bar: &Bar, offset: u64, length: u64) -> Option<Mmio> {

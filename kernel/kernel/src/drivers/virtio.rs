@@ -94,6 +94,7 @@ fn drive(device: Box<dyn Transport + Send + Sync>, way: Way, place: Place<'_>) {
     match device.device_type() {
         device_type::ENTROPY => rng::start(device, way),
         device_type::BLOCK => block::start_blk(device.into(), way, place),
+        device_type::SCSI => block::start_scsi(device.into(), way, place),
         _ => {}
     }
 }

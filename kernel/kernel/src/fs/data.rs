@@ -68,6 +68,7 @@ fn enter(context: &PathContext, part: &Part, source: &str, mounted: Mounted<Kern
     if let Err(error) = place.and_then(|place| place.hang(volume, false)) {
         return event!("data.failed", what = PLACE, why = error);
     }
+    part.claim();
     if was_replayed {
         event!("data.replayed", name = part.name, orphans = orphans);
     }

@@ -1,10 +1,11 @@
 //! /dev, and who serves which device number.
 
+use alloc::format;
 use alloc::sync::Arc;
 
 use linux::Errno;
 use linux::flags::{
-    O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFCHR, S_IFDIR,
+    O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFBLK, S_IFCHR, S_IFDIR,
 };
 use linux::types::device;
 use vfs::access::Credentials;
@@ -13,6 +14,7 @@ use vfs::{Sink, Source};
 
 use super::tty::{self, OpenTerminal};
 use super::{At, Kernel, Mount, Path, PathContext, Volume};
+use crate::drivers::block;
 use crate::process::{current, job, table};
 use crate::{events, random, sched};
 
@@ -70,7 +72,22 @@ pub fn volume() -> Result<Arc<Volume>, Errno> {
         vfs::create::symlink(&context, target.as_bytes(), &At::cwd(name.as_bytes()))?;
     }
     vfs::create::mkdir(&context, &At::cwd(b"shm"), S_IFDIR | 0o1777)?;
+    add_disks(&context)?;
     Ok(volume)
+}
+
+/// A node for each disk and partition, and links by name to those of the disk that was booted from.
+fn add_disks(context: &PathContext) -> Result<(), Errno> {
+    for part in block::parts() {
+        vfs::create::mknod(context, &At::cwd(part.name.as_bytes()), S_IFBLK | 0o600, part.device_number())?;
+    }
+    vfs::create::mkdir(context, &At::cwd(b"disk"), S_IFDIR | 0o755)?;
+    vfs::create::mkdir(context, &At::cwd(b"disk/by-partlabel"), S_IFDIR | 0o755)?;
+    for (kind, part) in block::Kind::ALL.into_iter().filter_map(|kind| Some((kind, block::boot_part(kind)?))) {
+        let (target, name) = (format!("../../{}", part.name), format!("disk/by-partlabel/{}", kind.name()));
+        vfs::create::symlink(context, target.as_bytes(), &At::cwd(name.as_bytes()))?;
+    }
+    Ok(())
 }
 
 /// Opens the character device of this number.

@@ -2,6 +2,7 @@
 //!
 //! - `user`     reads and writes straight to and from the user's memory
 //! - `devices`  /dev, and who serves which device number
+//! - `block`    the nodes of disks and partitions
 //! - `data`     /data, and the thread that writes back
 //! - `pipe`     pipes and FIFOs
 //! - `locks`    advisory locks
@@ -11,6 +12,7 @@
 //! - `proc`     /proc
 //! - `mounts`   the first mounts, and `mount`
 
+pub mod block;
 pub mod data;
 pub mod devices;
 pub mod locks;
@@ -81,6 +83,7 @@ impl vfs::World for Kernel {
         match inode.kind() {
             Kind::Fifo => pipe::open_fifo(special, flags),
             Kind::Character => devices::open(special.device, flags),
+            Kind::Block => block::open(special.device, flags),
             _ => Err(Errno::ENXIO),
         }
     }

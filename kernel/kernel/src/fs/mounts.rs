@@ -7,7 +7,7 @@ use vfs::access::Credentials;
 use vfs::tmpfs;
 use vfs::{PAGE_SIZE, walk};
 
-use super::{At, Mount, Path, PathContext, Volume, data, devices, proc};
+use super::{At, Mount, Path, PathContext, Volume, block, data, devices, proc};
 use crate::mm::frames;
 use crate::sync::Once;
 use crate::{clock, event};
@@ -88,6 +88,7 @@ pub fn sync_all() {
         // Who asked for certain files is told by their own `fsync`.
         let _ = volume.file_system().sync(None);
     }
+    block::sync_all();
 }
 
 /// `mount` flags (include/uapi/linux/mount.h).

@@ -1,6 +1,7 @@
 //! The whole file system on the host: a world of heap pages, threads that yield, and devices that only count.
 
 mod base;
+mod blockdev;
 mod cache;
 mod data;
 mod data_failures;

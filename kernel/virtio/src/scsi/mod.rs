@@ -159,6 +159,11 @@ mod status {
     pub const TASK_SET_FULL: u8 = 0x28;
 }
 
+/// Sense keys (SPC-5, 4.4.8) of a command that was not begun: the unit is not ready yet, or has to tell of something else first.
+pub const NOT_READY: u8 = 2;
+/// See [`NOT_READY`].
+pub const UNIT_ATTENTION: u8 = 6;
+
 /// SPC-5, 4.4: fixed format (70h, 71h) or descriptors (72h, 73h).
 fn by_sense(sense: &[u8]) -> Outcome {
     let at = |place: usize| sense.get(place).copied().unwrap_or(0);
@@ -172,12 +177,12 @@ fn by_sense(sense: &[u8]) -> Outcome {
         // No sense, recovered error: it was done.
         0 | 1 => Outcome::Done,
         // Not ready: becoming so (04/01), or for good.
-        2 if (code, qualifier) == (0x04, 0x01) => Outcome::Again(reason),
+        NOT_READY if (code, qualifier) == (0x04, 0x01) => Outcome::Again(reason),
         // Illegal request: there is no such unit.
         5 if code == 0x25 => Outcome::Gone(reason),
         // Unit attention: something has happened to the unit, of which the first command after it is told instead of being done.
         // Aborted command: by somebody else.
-        6 | 11 => Outcome::Again(reason),
+        UNIT_ATTENTION | 11 => Outcome::Again(reason),
         _ => Outcome::Failed(reason),
     }
 }

@@ -16,17 +16,17 @@ const QUEUE: u16 = 0;
 
 /// Sets up a disk that was found.
 pub fn start(transport: SharedTransport, way: Way, place: Place<'_>) {
-    let name = super::next_name("vd");
-    if let Err(error) = setup(&transport, way, place, &name) {
+    let (name, index) = super::next_name("vd");
+    if let Err(error) = setup(&transport, way, place, (&name, index)) {
         transport.set_status(virtio::status::FAILED);
         event!("block.error", what = name, why = error);
     }
 }
 
-fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) -> Result<(), Error> {
+fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, (name, index): (&str, u32)) -> Result<(), Error> {
     let features = virtio::negotiate(&**transport, feature::WANTED)?;
     let facts = blk::facts(&**transport, features)?;
-    let wires = Wires::lay(place, &**transport);
+    let wires = Wires::lay(place, &**transport)?;
     wires.tie_queue(&**transport, QUEUE)?;
     let plan = Plan {
         name: String::from(name),
@@ -35,6 +35,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
         manner: Manner {
             answer_length: STATUS_LENGTH,
             is_answer_first: false,
+            has_false_lengths: false,
             decode: if transport.is_legacy() { decode_legacy } else { decode },
         },
         segments_max: facts.segments_max,
@@ -43,6 +44,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
     let channel = Channel::new(transport.clone(), plan)?;
     let (served, looked_at) = (channel.clone(), (channel.clone(), transport.clone()));
     let interrupt = wires.listen(
+        name,
         transport,
         move || served.serve(),
         move || {
@@ -69,7 +71,7 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
         Way::Mmio => "virtio-blk-mmio",
         Way::Pci => "virtio-blk-pci",
     };
-    super::add(Disk::new(String::from(name), driver, facts, channel, Unit::Blk), interrupt);
+    super::add(Disk::new((String::from(name), index), driver, facts, channel, Unit::Blk), interrupt);
     Ok(())
 }
 

@@ -80,6 +80,8 @@ pub struct Manner {
     pub answer_length: usize,
     /// The answer stands before data that the device writes, else behind.
     pub is_answer_first: bool,
+    /// What the device says of how much it wrote may be more than all.
+    pub has_false_lengths: bool,
     /// What an answer says, of which the device wrote `written` bytes in all where `wanted` were to be written.
     pub decode: fn(answer: &[u8; ANSWER_MAX], written: u32, wanted: u32) -> Outcome,
 }
@@ -188,8 +190,9 @@ pub struct Plan {
 
 /// A queue on the heap. It is made on the stack, which has no room to keep it there while the device is set up.
 #[inline(never)]
-fn new_queue(layout: Layout, has_event_index: bool) -> Box<Queue<QUEUE_SIZE>> {
-    Box::new(Queue::new(layout, has_event_index))
+fn new_queue(layout: Layout, plan: &Plan) -> Box<Queue<QUEUE_SIZE>> {
+    let queue = Queue::new(layout, plan.has_event_index);
+    Box::new(if plan.manner.has_false_lengths { queue.with_false_lengths() } else { queue })
 }
 
 impl Channel {
@@ -207,7 +210,7 @@ impl Channel {
         let cells_offset = layout.length.next_multiple_of(CELL_LENGTH);
         let memory = Dma::new(cells_offset + CELLS * CELL_LENGTH).ok_or(Error::QueueRefused)?;
         let doorbell = transport.set_queue(plan.queue, size as u16, &layout.addresses(memory.device_address()))?;
-        let mut queue = new_queue(layout, plan.has_event_index);
+        let mut queue = new_queue(layout, &plan);
         let _ = queue.enable_interrupts(&memory);
         let seconds = boot::option("swift.block.deadline").and_then(|text| text.parse().ok());
         let deadline = seconds.filter(|seconds| *seconds > 0).map_or(DEADLINE, Duration::from_secs);

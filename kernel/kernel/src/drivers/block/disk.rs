@@ -111,6 +111,8 @@ pub struct Count {
 pub struct Disk {
     /// `vda`, `sdb`.
     pub name: String,
+    /// Its number among disks of this kind: 0 is `a`.
+    pub index: u32,
     /// Who drives it, in events.
     pub driver: &'static str,
     /// What it says of itself.
@@ -127,10 +129,16 @@ pub struct Disk {
 impl Disk {
     /// A disk that nobody has used.
     #[must_use]
-    pub fn new(name: String, driver: &'static str, facts: Facts, channel: Arc<Channel>, unit: Unit) -> Self {
+    pub fn new(
+        (name, index): (String, u32),
+        driver: &'static str,
+        facts: Facts,
+        channel: Arc<Channel>,
+        unit: Unit,
+    ) -> Self {
         let counts = [const { Count { requests: AtomicU64::new(0), sectors: AtomicU64::new(0) } }; 4];
         let (is_gone, errors) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { name, driver, facts, channel, counts, unit, is_gone, errors }
+        Self { name, index, driver, facts, channel, counts, unit, is_gone, errors }
     }
 
     /// How it is spoken to.
@@ -192,7 +200,9 @@ impl Disk {
         for attempt in 1..=ATTEMPTS_MAX {
             let mut again = ArrayVec::<_, WAVE>::new();
             self.attempt(operation, &left, |chunk, outcome| match outcome {
-                Outcome::Again(_) if attempt < ATTEMPTS_MAX => again.push(chunk),
+                Outcome::Again(reason) if attempt < ATTEMPTS_MAX && may_try_again(operation, reason) => {
+                    again.push(chunk)
+                }
                 outcome => result = result.and(self.settle(operation, &chunk, outcome)),
             })?;
             if again.is_empty() {
@@ -405,6 +415,13 @@ impl Disk {
         let is_whole = (bytes as u64).is_multiple_of(block) && first.is_multiple_of(block / SECTOR);
         if is_there && is_whole { Ok(()) } else { Err(Errno::EIO) }
     }
+}
+
+/// A flush that was begun and given up may have lost what it was to save: the next one would say that all is well.
+fn may_try_again(operation: Operation, reason: Reason) -> bool {
+    let is_untouched =
+        matches!(reason, Reason::Sense { key: scsi::UNIT_ATTENTION | scsi::NOT_READY, .. } | Reason::ScsiStatus(_));
+    operation != Operation::Flush || is_untouched
 }
 
 fn bounce(bytes: usize) -> Result<Vec<PageRef>, Errno> {

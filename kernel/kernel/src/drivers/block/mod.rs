@@ -2,6 +2,7 @@
 //!
 //! - `channel`    a virtqueue of requests: in flight, answered, overdue
 //! - `blk`        virtio-blk devices
+//! - `scsi`       virtio-scsi hosts, and the disks behind them
 //! - `disk`       transfers cut into requests, tried again, counted
 //! - `part`       partitions, and the whole disk, as [`vfs::Device`]s
 //! - `boot`       which disk is the one that was booted from
@@ -15,18 +16,20 @@ mod channel;
 mod disk;
 mod grow;
 mod part;
+mod scsi;
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use disk::Disk;
+pub use disk::{Disk, SECTOR};
 pub use part::{Kind, Part};
 
 use crate::event;
 use crate::sync::{Once, Rank, SpinLock};
 
 pub use blk::start as start_blk;
+pub use scsi::start as start_scsi;
 
 /// A disk as a driver found it, with the number of its interrupt.
 struct Found {
@@ -44,10 +47,10 @@ struct Registry {
 
 static REGISTRY: Once<Registry> = Once::new();
 
-/// Names the next disk of a kind: `vda`, `vdb`, … `vdz`, `vdaa`.
-fn next_name(prefix: &str) -> String {
-    let mut number = FOUND.lock_irq().iter().filter(|found| found.disk.name.starts_with(prefix)).count();
-    let mut letters = Vec::new();
+/// Name and number of the next disk of a kind: `vda`, `vdb`, … `vdz`, `vdaa`.
+fn next_name(prefix: &str) -> (String, u32) {
+    let index = FOUND.lock_irq().iter().filter(|found| found.disk.name.starts_with(prefix)).count() as u32;
+    let (mut number, mut letters) = (index, Vec::new());
     loop {
         letters.push(char::from(b'a' + (number % 26) as u8));
         if number < 26 {
@@ -55,12 +58,14 @@ fn next_name(prefix: &str) -> String {
         }
         number = number / 26 - 1;
     }
-    prefix.chars().chain(letters.into_iter().rev()).collect()
+    (prefix.chars().chain(letters.into_iter().rev()).collect(), index)
 }
 
 /// A driver has found a disk that works.
-fn add(disk: Disk, interrupt: Option<u32>) {
-    FOUND.lock_irq().push(Found { disk: Arc::new(disk), interrupt });
+fn add(disk: Disk, interrupt: Option<u32>) -> Arc<Disk> {
+    let disk = Arc::new(disk);
+    FOUND.lock_irq().push(Found { disk: disk.clone(), interrupt });
+    disk
 }
 
 /// All drivers have looked: reads the partition tables, and finds the disk that was booted from.

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use gpt::{Guid, Table, Unreadable};
 use linux::Errno;
@@ -18,7 +19,10 @@ use crate::mm::PageRef;
 
 const SECTORS_PER_BLOCK: u64 = BLOCK_SIZE as u64 / SECTOR;
 /// Nodes of one disk and its partitions, as Linux has it: 16 minor numbers.
-pub const MINORS: u32 = 16;
+const MINORS: u32 = 16;
+/// `sd` (Linux, devices.txt), and the number that Linux gives virtio disks first of those that it gives when asked.
+const SCSI_MAJOR: u32 = 8;
+const VIRTIO_MAJOR: u32 = 254;
 
 /// What a partition is for (docs/formats/disk.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +41,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    const ALL: [Self; 5] = [Self::BaseA, Self::BaseB, Self::Bootctl, Self::Pkgs, Self::Data];
+    pub const ALL: [Self; 5] = [Self::BaseA, Self::BaseB, Self::Bootctl, Self::Pkgs, Self::Data];
+
+    /// Its name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.identity().1
+    }
 
     /// Type and name: the slots share a type.
     const fn identity(self) -> (&'static Guid, &'static str) {
@@ -53,7 +63,6 @@ impl Kind {
 
 /// A partition, or a whole disk.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for nodes of devices")]
 pub struct Part {
     /// The disk that it is a part of.
     pub disk: Arc<Disk>,
@@ -63,11 +72,10 @@ pub struct Part {
     pub number: u32,
     /// First sector.
     pub first: u64,
-    /// What the table says it is; zero for a whole disk.
-    pub type_guid: Guid,
     kind: Option<Kind>,
     /// How many sectors it has.
     pub sectors: u64,
+    is_claimed: AtomicBool,
 }
 
 impl Part {
@@ -77,9 +85,9 @@ impl Part {
             name: disk.name.clone(),
             number: 0,
             first: 0,
-            type_guid: [0; 16],
             kind: None,
             sectors: disk.facts.sectors,
+            is_claimed: AtomicBool::new(false),
         }
     }
 
@@ -93,9 +101,9 @@ impl Part {
             name: format!("{}{}", disk.name, partition.number),
             number: partition.number,
             first: partition.first,
-            type_guid: partition.type_guid,
             kind,
             sectors: partition.sectors,
+            is_claimed: AtomicBool::new(false),
         }
     }
 
@@ -105,14 +113,33 @@ impl Part {
         self.kind
     }
 
+    /// The number of its node, as Linux numbers disks of this name.
+    #[must_use]
+    pub fn device_number(&self) -> u64 {
+        let major = if self.disk.name.starts_with("sd") { SCSI_MAJOR } else { VIRTIO_MAJOR };
+        linux::types::device(major, self.disk.index * MINORS + self.number)
+    }
+
+    /// A file system lies on it, or the base: nobody else writes it from now on.
+    pub fn claim(&self) {
+        self.is_claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`Part::claim`].
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        self.is_claimed.load(Ordering::Relaxed)
+    }
+
     fn transfer(&self, operation: Operation, runs: &[Run<'_, Kernel>]) -> Result<(), Errno> {
-        let blocks = vfs::Device::<Kernel>::blocks(self);
+        let total = self.sectors;
         for (block, pages) in runs {
-            check_range(blocks, *block, pages.len() as u64)?;
+            check_range(total.div_ceil(SECTORS_PER_BLOCK), *block, pages.len() as u64)?;
         }
         let chunks = runs.iter().flat_map(|(block, pages)| {
-            let sectors = pages.len() as u64 * SECTORS_PER_BLOCK;
-            self.disk.chunks(self.first + block * SECTORS_PER_BLOCK, sectors, pages)
+            let first = block * SECTORS_PER_BLOCK;
+            let sectors = (pages.len() as u64 * SECTORS_PER_BLOCK).min(total - first);
+            self.disk.chunks(self.first + first, sectors, pages)
         });
         self.disk.run(operation, chunks)
     }
@@ -123,8 +150,16 @@ impl vfs::Device<Kernel> for Part {
         self.sectors / SECTORS_PER_BLOCK
     }
 
+    fn tail(&self) -> usize {
+        ((self.sectors % SECTORS_PER_BLOCK) * SECTOR) as usize
+    }
+
     fn is_read_only(&self) -> bool {
         self.disk.facts.is_read_only
+    }
+
+    fn is_gone(&self) -> bool {
+        self.disk.is_gone()
     }
 
     fn read(&self, block: u64, pages: &[PageRef]) -> Result<(), Errno> {

@@ -11,7 +11,9 @@ use linux::Errno;
 
 use super::tree::Leaf;
 use crate::arch::cpu::{self, Cpu, Mode};
+use crate::arch::irq::{self, Trigger};
 use crate::arch::{idreg, timer};
+use crate::drivers::block;
 use crate::mm::frames;
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
@@ -36,6 +38,7 @@ pub const LEAVES: &[Leaf] = &[
     Leaf::new("interrupts", interrupts),
     Leaf::new("loadavg", loadavg),
     Leaf::new("meminfo", meminfo),
+    Leaf::new("partitions", partitions),
     Leaf::new("stat", stat),
     Leaf::new("sys/kernel/cap_last_cap", || Ok(b"40\n".into())),
     Leaf { path: "sys/kernel/hostname", mode: 0o644, text: hostname_text, store: Some(set_hostname) },
@@ -119,16 +122,36 @@ fn features(bits: u64) -> String {
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
+/// How often each CPU has taken which interrupt, in the columns of Linux.
 fn interrupts() -> Made {
-    let mut text = String::from("     ");
+    let (controller, all) = irq::all();
+    let mut text = String::from("      ");
     for cpu in online() {
-        let _ = write!(text, "{:>11}", format!("CPU{}", cpu.index));
-    }
-    text.push_str("\nTIMER");
-    for cpu in online() {
-        let _ = write!(text, "{:>11}", cpu.ticks.load(Ordering::Relaxed));
+        let _ = write!(text, "{:<11}", format!("CPU{}", cpu.index));
     }
     text.push('\n');
+    for (id, handled) in all {
+        let _ = write!(text, "{id:>4}: ");
+        for cpu in online() {
+            let _ = write!(text, "{:>10} ", handled.counts[cpu.index].load(Ordering::Relaxed));
+        }
+        let trigger = match handled.trigger {
+            Trigger::Edge => "Edge ",
+            Trigger::Level => "Level",
+        };
+        let _ = writeln!(text, "    {controller} {id:>4} {trigger}     {}", handled.name);
+    }
+    Ok(text.into())
+}
+
+/// Disks and partitions with their sizes in KiB.
+fn partitions() -> Made {
+    let mut text = String::from("major minor  #blocks  name\n\n");
+    for part in block::parts() {
+        let (number, blocks) = (part.device_number(), part.sectors * block::SECTOR / KIB);
+        let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+        let _ = writeln!(text, "{major:4}  {minor:7} {blocks:10} {}", part.name);
+    }
     Ok(text.into())
 }
 
