@@ -21,18 +21,20 @@ from swiftbuild.wire import gpt
 from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, spec
 from tests.system.test_session import SCRIPT_SECONDS, SCRIPTS, password, run_script
 
-MACHINE = spec("qemu", way="direct", cpus=2)
-pytestmark = pytest.mark.system
+MACHINES = {"qemu": spec("qemu", way="direct", cpus=2), "hetzner": spec("hetzner", cpus=2)}
+pytestmark = [pytest.mark.system, pytest.mark.parametrize("profile", MACHINES)]
+NODE = {"qemu": "vda6", "hetzner": "sda6"}
+"""What the kernel calls the data partition."""
 
 
 class Disk:
     """A machine's disk, from boot to boot."""
 
-    def __init__(self, wanted: Spec, folder: Path, *packages: str) -> None:
-        self.spec = wanted
+    def __init__(self, profile: str, folder: Path, *packages: str) -> None:
+        self.spec: Spec = MACHINES[profile]
         self.folder = folder
         self.boots = 0
-        self.media: Media = prepare(wanted, image_of(wanted.profile, *packages), folder)
+        self.media: Media = prepare(self.spec, image_of(profile, *packages), folder)
 
     @contextmanager
     def boot(self) -> Iterator[Person]:
@@ -87,12 +89,12 @@ stat -c %s sparse; tr -d '\\0' <sparse; readlink link; ls -l pipe | cut -c 1"""
 
 
 @pytest.mark.data_persist_test
-def test_files_are_found_by_the_next_boot(tmp_path: Path) -> None:
-    disk = Disk(MACHINE, tmp_path)
+def test_files_are_found_by_the_next_boot(profile: str, tmp_path: Path) -> None:
+    disk = Disk(profile, tmp_path)
     with disk.boot() as person:
         mounted = disk.events("data.mounted")
-        assert [(event["name"], event["read_only"]) for event in mounted] == [("vda6", "0")]
-        assert person.output("grep /data /proc/mounts") == "/dev/vda6 /data datafs rw,relatime 0 0"
+        assert [(event["name"], event["read_only"]) for event in mounted] == [(NODE[profile], "0")]
+        assert person.output("grep /data /proc/mounts") == f"/dev/{NODE[profile]} /data datafs rw,relatime 0 0"
         person.output(TREE.replace("\n", " "))
         seen = person.output(LOOK.replace("\n", " "))
         assert "\n888896 2 640\n300\n3000001\ny" in seen
@@ -118,9 +120,9 @@ def test_files_are_found_by_the_next_boot(tmp_path: Path) -> None:
 
 
 @pytest.mark.datafs_test
-def test_a_file_system_for_all_purposes(tmp_path: Path) -> None:
+def test_a_file_system_for_all_purposes(profile: str, tmp_path: Path) -> None:
     """The scripts that a Linux host runs alike (tests/integration/test_guest_scripts.py), on /data."""
-    disk = Disk(MACHINE, tmp_path)
+    disk = Disk(profile, tmp_path)
     with disk.boot() as person:
         person.unpack("/tmp/scripts", SCRIPTS)
         person.output("export TMPDIR=/data")
@@ -132,9 +134,9 @@ def test_a_file_system_for_all_purposes(tmp_path: Path) -> None:
 
 
 @pytest.mark.data_persist_test
-def test_the_partition_grows_with_its_disk_once(tmp_path: Path) -> None:
-    disk = Disk(MACHINE, tmp_path)
-    image = image_of("qemu")
+def test_the_partition_grows_with_its_disk_once(profile: str, tmp_path: Path) -> None:
+    disk = Disk(profile, tmp_path)
+    image = image_of(profile)
     before = table_of(image)
     sectors = (before.sectors * 512 + (1 << 30)) // 512
     assert disk.media.disk
@@ -170,8 +172,8 @@ def table_of(image: Path) -> DiskTable:
 
 
 @pytest.mark.datafs_test
-def test_a_full_volume_says_so_and_goes_on(tmp_path: Path) -> None:
-    disk = Disk(MACHINE, tmp_path)
+def test_a_full_volume_says_so_and_goes_on(profile: str, tmp_path: Path) -> None:
+    disk = Disk(profile, tmp_path)
     with disk.boot() as person:
         answer = person.run("dd if=/dev/zero of=/data/big bs=1M count=500")
         assert answer.status == 1
@@ -184,8 +186,8 @@ def test_a_full_volume_says_so_and_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.datafs_fsync_test
-def test_what_was_synced_is_there_after_a_machine_that_just_ends(tmp_path: Path) -> None:
-    disk = Disk(MACHINE, tmp_path)
+def test_what_was_synced_is_there_after_a_machine_that_just_ends(profile: str, tmp_path: Path) -> None:
+    disk = Disk(profile, tmp_path)
     for boot in (1, 2, 3):
         with disk.boot() as person:
             if boot > 1:
@@ -209,9 +211,9 @@ def sql(person: Person, mode: str, statements: str) -> str:
 
 
 @pytest.mark.datafs_sqlite_test
-def test_sqlite_on_persistent_data(tmp_path: Path) -> None:
+def test_sqlite_on_persistent_data(profile: str, tmp_path: Path) -> None:
     """Journals, locks, shared memory of the log; databases that a reboot and a cut leave whole."""
-    disk = Disk(MACHINE, tmp_path, "sqlite3")
+    disk = Disk(profile, tmp_path, "sqlite3")
     with disk.boot() as person:
         person.unpack("/tmp/scripts", {name: SCRIPTS[name] for name in ("lib.sh", "sqlite.sh")})
         person.output("export TMPDIR=/data")
