@@ -158,7 +158,7 @@ pub fn image(data: &[u8]) {
     let Ok(image) = bootplan::image::load(&mut Bytes(&data), &mut Heap, &conditions) else { return };
     assert!(image.kernel.entry_offset() < image.kernel.length());
     assert!(image.kernel.length() <= image.kernel.memory.len() as u64);
-    for (length, bytes) in [Some(image.erofs), Some(image.verity), image.symbols].into_iter().flatten() {
+    for (length, bytes) in [image.erofs, Some(image.verity), image.symbols].into_iter().flatten() {
         assert!(bytes[length as usize..].iter().all(|&byte| byte == 0));
     }
 }
