@@ -77,9 +77,9 @@ pub fn option(key: &str) -> Option<&'static str> {
 
 /// Mounts the base and what goes on top of it, and gives the console to programs.
 fn open_files() {
-    let info = info();
-    let Some(base) = kmap::base_bytes(info.erofs_start, info.erofs_length) else {
-        return event!("base.failed", what = "no base image", why = "the loader gave none");
+    let base = match fs::base::volume() {
+        Ok(base) => base,
+        Err(error) => return event!("base.failed", what = "base", why = error),
     };
     match fs::mounts::mount_all(base) {
         Ok(()) => fs::tty::start_console(),
