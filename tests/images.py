@@ -108,7 +108,7 @@ def build(given: Parts, name: str) -> Path:
                     "--all-root", str(made["erofs"]), str(given.root)], check=True, capture_output=True)  # fmt: skip
     slot.build_verity(given.profile, made["erofs"], "00" * 32, made["verity"], made["root"])
     facts = slot.SlotInput(
-        profile=given.profile, version="0.1.0", rollback_index=1, dev=True, slot_size=128 << 20,
+        profile=given.profile, version="0.1.0", rollback_index=1, dev=True, base_on_disk=False, slot_size=128 << 20,
         kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
     )  # fmt: skip
     slot.build_slot(facts, made["verity"], made["root"], made["slot"], made["json"])

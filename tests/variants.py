@@ -26,15 +26,16 @@ def slot_image(image: Path) -> bytes:
         return bytes(release.read_slot(disk[slot.first * SECTOR : (slot.last + 1) * SECTOR]).body)
 
 
-def rebuilt(raw: bytes, changes: Sections) -> bytes:
-    """The slot image with other sections; header, digests and verity tree follow."""
+def rebuilt(raw: bytes, changes: Sections, **told: object) -> bytes:
+    """The slot image with other sections; header, digests and verity tree follow, but for what is told of them."""
     old = release.read_slot(raw)
     sections = {SectionType(s.type): bytes(old.section(SectionType(s.type))) for s in old.header.sections}
-    sections.update(changes)
-    facts = ReleaseFacts.model_validate({name: getattr(old.header, name) for name in ReleaseFacts.model_fields})
-    tree = verity.build(sections[SectionType.EROFS], uuid=derive_uuid("test"), salt=bytes(32))
-    sections[SectionType.VERITY] = tree.section
-    return release.build_slot(facts.model_copy(update={"verity_root": tree.root}), list(sections.items()))
+    tree = verity.build(changes.get(SectionType.EROFS, sections[SectionType.EROFS]), uuid=derive_uuid("test"),
+                        salt=bytes(32))  # fmt: skip
+    sections |= {SectionType.VERITY: tree.section, **changes}
+    known = {name: getattr(old.header, name) for name in ReleaseFacts.model_fields}
+    facts = ReleaseFacts.model_validate({**known, "verity_root": tree.root, **told})
+    return release.build_slot(facts, list(sections.items()))
 
 
 def installed(image: Path, out: Path, a: bytes, b: bytes | None = None) -> Path:

@@ -92,6 +92,7 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("profile: first contents", replace("pipeline/profiles/test.toml", "data_mib = 64", 'data_from = "packages/hello"'),
      DATA),
     ("profile: slot size", replace("pipeline/profiles/test.toml", "data_mib = 64", "base_mib = 129"), SLOT),
+    ("profile: base", replace("pipeline/profiles/test.toml", "dev = true", 'dev = true\nbase = "disk"'), SLOT),
     ("profile: dev", replace("pipeline/profiles/test.toml", "dev = true", "dev = false"), ROOT),
     ("profile: the machine to boot", replace("pipeline/profiles/test.toml", "cpus = 1", "cpus = 2"), set()),
     ("lock: another version", new_lock, {"debian/hello", *ROOT}),

@@ -66,7 +66,8 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
         "acpi": [acpi_tables()],
         "bootctl": [(VECTORS / "bootctl" / "base.bin").read_bytes() + b"\3"],
         "elfload": [parts.kernel + b"\1"],
-        "erofs": [(folder / "good" / "erofs").read_bytes()],
+        "erofs": [(folder / "good" / "erofs").read_bytes(),
+                  *(compressed(folder, parts.root, *form) for form in (["-C16384"], ["-Elegacy-compress"]))],
         "fdt": [tree.read_bytes()],
         "gpt": [(VECTORS / "gpt" / "base.bin").read_bytes()],
         "image": [(folder / "good" / "slot").read_bytes()],
@@ -74,6 +75,16 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
         "verity": [verity_tree(1), verity_tree(3), verity_tree(130)],
         "release": [(VECTORS / "release" / "base.bin").read_bytes()],
     }
+
+
+def compressed(folder: Path, root: Path, *form: str) -> bytes:
+    """An EROFS with compressed files."""
+    rows = (struct.pack("<I", row * 2654435761 % 2**32 >> 8) for row in range(15_000))
+    (root / "etc" / "rows").write_bytes(b"".join(rows))
+    image = folder / "compressed"
+    argv = ["/usr/bin/mkfs.erofs", "--quiet", "-T", "0", "--all-root", "-zlz4hc", *form, str(image), str(root)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return image.read_bytes()
 
 
 def acpi_tables() -> bytes:

@@ -14,8 +14,8 @@ from tests.fakes import ROOT
 from tests.variants import slot_image
 
 OBJDUMP = "/usr/bin/llvm-objdump-19"
-FRAME_MAX = 8 << 10
-"""Half of a kernel stack (`STACK_SIZE` of kernel/kernel/src/mm/stack.rs)."""
+FRAME_MAX = 6 << 10
+"""Of the 16 KiB of a kernel stack (`STACK_SIZE` of kernel/kernel/src/mm/stack.rs)."""
 LABEL = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 FRAME = re.compile(r"\tsub\tsp, sp, #(0x[0-9a-f]+)(, lsl #12)?")
 

@@ -2,6 +2,8 @@
 //!
 //! Order: header and signature area; product, profile and size; floor; the digest that the boot-control block names; then per
 //! section room, bytes, digest; then the kernel's load plan. Nothing is looked into before its digest is right.
+//!
+//! The EROFS of a release that says so stays on its slot: the kernel reads it there, and holds each block to the verity tree, which is loaded.
 
 use alloc::string::String;
 use core::fmt;
@@ -57,8 +59,8 @@ pub struct Image<B> {
     pub release_digest: [u8; 32],
     /// Header and signature area, as they came.
     pub area: B,
-    /// Bytes in use of each section, and their memory.
-    pub erofs: (u64, B),
+    /// Bytes in use of the section, and their memory; `None` when it stays on its slot.
+    pub erofs: Option<(u64, B)>,
     /// dm-verity superblock and tree.
     pub verity: (u64, B),
     /// The kernel's symbols.
@@ -196,13 +198,15 @@ pub fn load<M: Memory>(
     conditions: &Conditions<'_>,
 ) -> Result<Image<M::Buffer>, LoadError> {
     let (header, release_digest, area) = load_header(store, memory, conditions)?;
+    // The header was held to the slot's size: all of the section is there.
+    let stays = header.flags_optional & release::FLAG_BASE_ON_DISK != 0 && store.is_partition();
     let mut section = |kind: SectionKind| match header.section(kind) {
         Some(section) => load_section(store, memory, kind.name(), section, conditions).map(Some),
         None => Ok(None),
     };
     let missing = |kind| LoadError::Release(ReleaseError::MissingSection(kind));
     let kernel = section(SectionKind::Kernel)?.ok_or(missing(SectionKind::Kernel))?;
-    let erofs = section(SectionKind::Erofs)?.ok_or(missing(SectionKind::Erofs))?;
+    let erofs = if stays { None } else { Some(section(SectionKind::Erofs)?.ok_or(missing(SectionKind::Erofs))?) };
     let verity = section(SectionKind::Verity)?.ok_or(missing(SectionKind::Verity))?;
     let symbols = section(SectionKind::Symbols)?;
     let (length, file) = kernel;

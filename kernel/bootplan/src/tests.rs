@@ -219,12 +219,31 @@ fn a_loaded_image_is_laid_out_as_its_headers_say() {
         memory[..0x1000].iter().all(|&byte| byte == 0x11) && memory[0x1000..0x1800].iter().all(|&byte| byte == 0x22)
     );
     assert!(memory[0x1800..].iter().all(|&byte| byte == 0));
-    let (length, erofs) = &image.erofs;
+    let (length, erofs) = image.erofs.as_ref().unwrap();
     assert_eq!((*length, erofs.len()), (5000, 8192));
     assert!(erofs[..5000].iter().all(|&byte| byte == 0x33) && erofs[5000..].iter().all(|&byte| byte == 0));
     assert_eq!(image.area[..], bytes[..release::AREA_SIZE]);
     assert_eq!(image.release_digest, sha256::software(&bytes[..4096]));
     assert_eq!(image.symbols.unwrap().0, 8);
+}
+
+/// What stays is not read; a file has no slot to stay on.
+#[test]
+fn a_base_that_stays_on_its_slot_is_left_there() {
+    let load = |flags_optional, partition| {
+        let mut bytes = image(1);
+        let header = Header { flags_optional, ..Header::parse(&bytes).unwrap() };
+        bytes[..4096].copy_from_slice(&header.encode().unwrap());
+        bytes[16384 + 0x3000] ^= 1;
+        let conditions = Conditions { profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
+        let bytes = slot(bytes).unwrap();
+        image::load(&mut Bytes { bytes: &bytes, partition, unreadable: false }, &mut Heap, &conditions)
+    };
+    let stays = release::FLAG_BASE_ON_DISK;
+    let image = load(stays, true).ok().unwrap();
+    assert!(image.erofs.is_none() && image.verity.0 == 4096);
+    assert_eq!(load(stays, false).err(), Some(LoadError::Digest("erofs")));
+    assert_eq!(load(!stays, true).err(), Some(LoadError::Digest("erofs")));
 }
 
 #[test]

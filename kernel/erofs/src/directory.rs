@@ -1,16 +1,18 @@
 //! Directories: blocks of `struct erofs_dirent` {nid u64, nameoff u16, type u8, reserved u8}, then the names. Entries are sorted by
 //! name across the whole directory, so a name is found by two binary searches: for its block, then inside it.
 
-use crate::{BLOCK, Error, Image, Inode, NAME_MAX, Piece, u16_at, u64_at};
 use core::cmp::Ordering;
+use core::ops::{Deref, Range};
+
+use crate::{BLOCK, Error, Fault, Image, Inode, NAME_MAX, Piece, Source, u16_at, u64_at};
 
 const ENTRY: usize = 12;
 
 /// One name in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// Its bytes.
-    pub name: &'a [u8],
+#[derive(Clone, Debug)]
+pub struct Entry<B> {
+    block: B,
+    name: Range<usize>,
     /// The inode it names.
     pub nid: u64,
     /// `d_type`-like: 1 file, 2 directory, 3 character, 4 block, 5 pipe, 6 socket, 7 link.
@@ -19,36 +21,64 @@ pub struct Entry<'a> {
     pub next: u64,
 }
 
-/// A directory block whose entry table was checked.
-struct Block<'a> {
-    bytes: &'a [u8],
+impl<B: Deref<Target = [u8; BLOCK]>> Entry<B> {
+    /// Its bytes.
+    pub fn name(&self) -> &[u8] {
+        // In range: it was found there.
+        &self.block[self.name.clone()]
+    }
+}
+
+/// A directory block whose entry table was checked: this part of a block of the image.
+struct Block<B> {
+    block: B,
+    part: Range<usize>,
     count: usize,
 }
 
-impl<'a> Block<'a> {
-    fn new(bytes: &'a [u8]) -> Option<Self> {
+impl<B: Clone + Deref<Target = [u8; BLOCK]>> Block<B> {
+    fn new(block: B, part: Range<usize>) -> Option<Self> {
+        let bytes = &block[part.clone()];
         let first = usize::from(u16_at(bytes, 8)?);
         let sound = first >= ENTRY && first.is_multiple_of(ENTRY) && first < bytes.len();
-        sound.then_some(Self { bytes, count: first / ENTRY })
+        let count = first / ENTRY;
+        sound.then_some(Self { block, part, count })
     }
 
-    fn name(&self, index: usize) -> Option<&'a [u8]> {
-        let start = usize::from(u16_at(self.bytes, index * ENTRY + 8)?);
-        if index + 1 < self.count {
-            let end = usize::from(u16_at(self.bytes, (index + 1) * ENTRY + 8)?);
-            let name = self.bytes.get(start..end)?;
-            return (!name.is_empty() && name.len() <= NAME_MAX).then_some(name);
-        }
-        // The last name ends with the block, or at a NUL before.
-        let tail = self.bytes.get(start..)?;
-        let name = &tail[..tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len())];
-        (!name.is_empty() && name.len() <= NAME_MAX).then_some(name)
+    fn bytes(&self) -> &[u8] {
+        &self.block[self.part.clone()]
     }
 
-    fn entry(&self, index: usize, position: u64) -> Option<Entry<'a>> {
+    /// Where in the part a name lies.
+    fn name_range(&self, index: usize) -> Option<Range<usize>> {
+        let bytes = self.bytes();
+        let start = usize::from(u16_at(bytes, index * ENTRY + 8)?);
+        let end = if index + 1 < self.count {
+            usize::from(u16_at(bytes, (index + 1) * ENTRY + 8)?)
+        } else {
+            // The last name ends with the block, or at a NUL before.
+            let tail = bytes.get(start..)?;
+            start + tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len())
+        };
+        let sound = start < end && end - start <= NAME_MAX && end <= bytes.len();
+        sound.then_some(start..end)
+    }
+
+    fn name(&self, index: usize) -> Option<&[u8]> {
+        self.bytes().get(self.name_range(index)?)
+    }
+
+    fn entry(&self, index: usize, position: u64) -> Option<Entry<B>> {
         let at = index * ENTRY;
         let next = if index + 1 < self.count { position + ENTRY as u64 } else { position - at as u64 + BLOCK as u64 };
-        Some(Entry { name: self.name(index)?, nid: u64_at(self.bytes, at)?, kind: *self.bytes.get(at + 10)?, next })
+        let (name, from) = (self.name_range(index)?, self.part.start);
+        Some(Entry {
+            block: self.block.clone(),
+            name: from + name.start..from + name.end,
+            nid: u64_at(self.bytes(), at)?,
+            kind: *self.bytes().get(at + 10)?,
+            next,
+        })
     }
 
     fn find(&self, wanted: &[u8]) -> Option<Result<usize, Ordering>> {
@@ -70,29 +100,32 @@ impl<'a> Block<'a> {
     }
 }
 
-impl<'a> Image<'a> {
-    fn block(&self, directory: &Inode, index: u64) -> Result<Block<'a>, Error> {
-        let bad = Error::Directory { nid: directory.nid };
-        match self.piece(directory, index.saturating_mul(BLOCK as u64))? {
-            Piece::Data { bytes, .. } => Block::new(bytes).ok_or(bad),
-            Piece::Hole { .. } => Err(bad),
+/// An entry, or that there is none, or why that is not known.
+type Found<S> = Result<Option<Entry<<S as Source>::Block>>, Error<<S as Source>::Error>>;
+
+impl<S: Source> Image<S> {
+    fn directory_block(&self, directory: &Inode, index: u64) -> Result<Block<S::Block>, Error<S::Error>> {
+        let bad = Fault::Directory { nid: directory.nid };
+        match self.piece(directory, index.saturating_mul(BLOCK as u64), 0)? {
+            Piece::Data { block, range, .. } => Ok(Block::new(block, range).ok_or(bad)?),
+            Piece::Hole { .. } | Piece::Packed { .. } => Err(bad.into()),
         }
     }
 
     /// Finds `name` in `directory`.
     ///
     /// # Errors
-    /// `Data` or `Directory` when the directory is malformed.
-    pub fn lookup(&self, directory: &Inode, name: &[u8]) -> Result<Option<Entry<'a>>, Error> {
-        let bad = Error::Directory { nid: directory.nid };
+    /// `Data` or `Directory` when the directory is malformed; that it cannot be read.
+    pub fn lookup(&self, directory: &Inode, name: &[u8]) -> Found<S> {
+        let bad = Fault::Directory { nid: directory.nid };
         let (mut low, mut high) = (0, directory.size.div_ceil(BLOCK as u64));
         while low < high {
             let middle = low + (high - low) / 2;
-            let block = self.block(directory, middle)?;
+            let block = self.directory_block(directory, middle)?;
             match block.find(name).ok_or(bad)? {
                 Ok(index) => {
                     let position = middle * BLOCK as u64 + (index * ENTRY) as u64;
-                    return block.entry(index, position).map(Some).ok_or(bad);
+                    return Ok(Some(block.entry(index, position).ok_or(bad)?));
                 }
                 Err(Ordering::Less) => high = middle,
                 Err(Ordering::Greater) => low = middle + 1,
@@ -105,17 +138,17 @@ impl<'a> Image<'a> {
     /// The entry at `position` (0 for the first, then each entry's `next`); `None` at the end.
     ///
     /// # Errors
-    /// `Data` or `Directory` when the directory is malformed or the position is none.
-    pub fn entry_at(&self, directory: &Inode, position: u64) -> Result<Option<Entry<'a>>, Error> {
+    /// `Data` or `Directory` when the directory is malformed or the position is none; that it cannot be read.
+    pub fn entry_at(&self, directory: &Inode, position: u64) -> Found<S> {
         if position >= directory.size {
             return Ok(None);
         }
-        let bad = Error::Directory { nid: directory.nid };
-        let block = self.block(directory, position / BLOCK as u64)?;
+        let bad = Fault::Directory { nid: directory.nid };
+        let block = self.directory_block(directory, position / BLOCK as u64)?;
         let within = (position % BLOCK as u64) as usize;
         if !within.is_multiple_of(ENTRY) || within / ENTRY >= block.count {
-            return Err(bad);
+            return Err(bad.into());
         }
-        block.entry(within / ENTRY, position).map(Some).ok_or(bad)
+        Ok(Some(block.entry(within / ENTRY, position).ok_or(bad)?))
     }
 }

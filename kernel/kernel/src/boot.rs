@@ -75,11 +75,12 @@ pub fn option(key: &str) -> Option<&'static str> {
     command_line().split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
-/// Mounts the base and what goes on top of it, and gives the console to programs.
+/// Mounts the base and what goes on top of it, and gives the console to programs. What it needs of the stack is not held while drivers start.
+#[inline(never)]
 fn open_files() {
-    let info = info();
-    let Some(base) = kmap::base_bytes(info.erofs_start, info.erofs_length) else {
-        return event!("base.failed", what = "no base image", why = "the loader gave none");
+    let base = match fs::base::volume() {
+        Ok(base) => base,
+        Err(error) => return event!("base.failed", what = "base", why = error),
     };
     match fs::mounts::mount_all(base) {
         Ok(()) => fs::tty::start_console(),

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use bootctl::Current;
 use bootinfo::{BootInfo, MapFull, MemoryMap, Region, RegionKind};
+use bootplan::image::Image;
 use bootplan::{Boot, Source};
 use uefi::boot::{self, MemoryType};
 use uefi::mem::memory_map::MemoryMap as _;
@@ -41,7 +42,7 @@ impl Handoff {
         let tables = Tables::find();
         let span =
             |section: Option<&(u64, Pages)>| section.map_or((0, 0), |(length, pages)| (pages.address(), *length));
-        let (erofs_start, erofs_length) = span(Some(&image.erofs));
+        let (erofs_start, erofs_length) = span(image.erofs.as_ref());
         let (verity_start, verity_length) = span(Some(&image.verity));
         let (symbols_start, symbols_length) = span(image.symbols.as_ref());
         let mut info = BootInfo {
@@ -106,9 +107,7 @@ impl Handoff {
             map.set(info.fdt, info.fdt_length, RegionKind::AcpiTables)?;
         }
         map.set(info.kernel_start, info.kernel_length, RegionKind::Kernel)?;
-        let base =
-            [Some(&image.area), Some(&image.erofs.1), Some(&image.verity.1), image.symbols.as_ref().map(|s| &s.1)];
-        for pages in base.into_iter().flatten() {
+        for pages in base(image) {
             map.set(pages.address(), pages.length(), RegionKind::Base)?;
         }
         Ok(map.regions().len())
@@ -131,14 +130,7 @@ impl Handoff {
         // SAFETY: the block's pages are ours, on a page boundary, and larger than the struct.
         unsafe { (block as *mut BootInfo).write(self.info) };
         let image = &self.boot.image;
-        let parts = [
-            Some(&self.block),
-            Some(&image.kernel.memory),
-            Some(&image.area),
-            Some(&image.erofs.1),
-            Some(&image.verity.1),
-        ];
-        for pages in parts.into_iter().flatten().chain(image.symbols.as_ref().map(|s| &s.1)) {
+        for pages in [&self.block, &image.kernel.memory].into_iter().chain(base(image)) {
             clean_to_memory(pages.address(), pages.length());
         }
         let (start, end) = (handoff_start as *const () as u64, &raw const handoff_end as u64);
@@ -147,6 +139,12 @@ impl Handoff {
         // reads are in memory; `entry` is the first instruction of a checked kernel.
         unsafe { handoff_start(block, entry) }
     }
+}
+
+/// What of the image stays in memory beside the kernel.
+fn base(image: &Image<Pages>) -> impl Iterator<Item = &Pages> {
+    let sections = [image.erofs.as_ref(), Some(&image.verity), image.symbols.as_ref()];
+    [&image.area].into_iter().chain(sections.into_iter().flatten().map(|(_, pages)| pages))
 }
 
 /// `DC CVAC` over a range: by lines of the smallest data cache (CTR_EL0.DminLine).

@@ -31,6 +31,8 @@ pub const DISK_LAYOUT: u32 = 1;
 pub const FLAG_DEV: u64 = 1;
 /// `flags_critical`: the floor rises to this release once it is good.
 pub const FLAG_REVOKES_OLDER: u64 = 2;
+/// `flags_optional`: the EROFS stays on its slot, and is read from there.
+pub const FLAG_BASE_ON_DISK: u64 = 1;
 
 const FIXED: usize = 320;
 const ENTRY: usize = 64;

@@ -1,5 +1,5 @@
 //! Which of a fixed number of blocks are known to be sound. Any CPU may set and look at any time: a bit that is seen was set after its
-//! block was checked, and is never taken back.
+//! block was checked.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -39,6 +39,14 @@ impl Bitmap {
         let Some((word, bit)) = self.place(block) else { return };
         if word.fetch_or(bit, Ordering::Release) & bit == 0 {
             self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// This block is not known any longer: another copy of it was read.
+    pub fn remove(&self, block: u64) {
+        let Some((word, bit)) = self.place(block) else { return };
+        if word.fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
+            self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

@@ -105,13 +105,15 @@ impl Superblock {
     pub fn read(block: &[u8], data_blocks: u64) -> Result<Self, Error> {
         let short = Error::Section { length: block.len() as u64, expected: BLOCK as u64 };
         let block: &[u8; BLOCK] = block.first_chunk().ok_or(short)?;
+        let (head, rest) = block.split_at(USED);
         let uuid = *block[16..].first_chunk().ok_or(short)?;
         let length = usize::from(u16::from_le_bytes(*block[SALT_LENGTH_AT..].first_chunk().ok_or(short)?));
         let salt = block[SALT_AT..SALT_AT + SALT_MAX].get(..length);
         // A wrong signature says more than the salt of what is no superblock.
         let wanted = Self::new(uuid, data_blocks, salt.unwrap_or_default()).ok_or(short)?;
-        let expected = wanted.encode();
-        match block.iter().zip(&expected).position(|(found, wanted)| found != wanted) {
+        let expected = wanted.head();
+        let is_other = |(found, wanted): (&u8, &u8)| found != wanted;
+        match head.iter().zip(&expected).chain(rest.iter().map(|found| (found, &0))).position(is_other) {
             _ if salt.is_none() && block.starts_with(SIGNATURE) => Err(Error::Superblock(Field::Salt)),
             Some(offset) => Err(Error::Superblock(field_at(offset))),
             None => Ok(wanted),
@@ -122,6 +124,13 @@ impl Superblock {
     #[must_use]
     pub fn encode(&self) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
+        block[..USED].copy_from_slice(&self.head());
+        block
+    }
+
+    /// The bytes that are not zero in every superblock. A whole block is large for a kernel's stack.
+    fn head(&self) -> [u8; USED] {
+        let mut block = [0; USED];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, SIGNATURE);
         put(8, &1u32.to_le_bytes());

@@ -84,6 +84,11 @@ pub trait File<W: World>: Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// The same to read, if it is at hand: without waiting, and without work.
+    fn page_at_hand(&self, _index: u64) -> Option<W::Page> {
+        None
+    }
+
     /// Whether [`File::page`] gives pages.
     fn is_mappable(&self) -> bool {
         false

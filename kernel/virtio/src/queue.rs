@@ -7,6 +7,9 @@
 //! Neither side is told more than it wants to know: [`Queue::should_notify`] and [`Queue::enable_interrupts`], by indices where
 //! `EVENT_INDEX` was agreed (2.7.7, 2.7.10), else by flags.
 
+use alloc::boxed::Box;
+use alloc::vec;
+
 use crate::QueueAddresses;
 
 /// Descriptor flags (2.7.5).
@@ -110,15 +113,15 @@ struct Chain {
     writable: u32,
 }
 
-/// A queue of at most `N` descriptors (a power of two, at most 32768).
+/// A queue. Its bookkeeping is on the heap: of a queue of 256 it is 3.5 KiB, for which kernel stacks have no room.
 #[derive(Debug)]
-pub struct Queue<const N: usize> {
+pub struct Queue {
     layout: Layout,
     has_event_index: bool,
     has_false_lengths: bool,
     /// Links of the free list and of the chains in flight.
-    next: [u16; N],
-    in_flight: [Option<Chain>; N],
+    next: Box<[u16]>,
+    in_flight: Box<[Option<Chain>]>,
     free_head: u16,
     free: u16,
     /// Descriptors in flight by chain count: bounds how far the used index may run ahead.
@@ -130,30 +133,21 @@ pub struct Queue<const N: usize> {
     broken: Option<&'static str>,
 }
 
-impl<const N: usize> Queue<N> {
-    const CAPACITY: u16 = {
-        assert!(N.is_power_of_two() && N <= 32768);
-        N as u16
-    };
-
+impl Queue {
     /// An empty queue in zeroed memory of this layout; `has_event_index` when the feature was agreed.
     ///
     /// # Panics
-    /// When the layout's size is no power of two or more than `N`: drivers look at what a device says.
+    /// When the layout's size is no power of two: drivers look at what a device says.
     #[must_use]
     pub fn new(layout: Layout, has_event_index: bool) -> Self {
         let size = layout.size;
-        assert!(size.is_power_of_two() && size <= Self::CAPACITY, "a queue of {size} descriptors, {N} at most");
-        let mut next = [NONE; N];
-        for (index, link) in next.iter_mut().enumerate().take(usize::from(size) - 1) {
-            *link = index as u16 + 1;
-        }
+        assert!(size.is_power_of_two(), "a queue of {size} descriptors");
         Self {
             layout,
             has_event_index,
             has_false_lengths: false,
-            next,
-            in_flight: [None; N],
+            next: (1..size).chain([NONE]).collect(),
+            in_flight: vec![None; usize::from(size)].into_boxed_slice(),
             free_head: 0,
             free: size,
             chains: 0,
@@ -164,11 +158,9 @@ impl<const N: usize> Queue<N> {
         }
     }
 
-    /// The same for a device that may say that it wrote more than there was to write, which then counts as all of it: QEMU's virtio-scsi adds
-    /// what it read.
-    #[must_use]
-    pub const fn with_false_lengths(self) -> Self {
-        Self { has_false_lengths: true, ..self }
+    /// The device may say that it wrote more than there was to write, which then counts as all of it: QEMU's virtio-scsi adds what it read.
+    pub const fn allow_false_lengths(&mut self) {
+        self.has_false_lengths = true;
     }
 
     /// Descriptors that are free.
@@ -285,7 +277,7 @@ impl<const N: usize> Queue<N> {
             return Err(self.close("used length is larger than the chain"));
         }
         let written = written.min(chain.writable);
-        let head = id as u16; // below N: `in_flight` has it
+        let head = id as u16; // below the size: `in_flight` has it
         self.release(head, chain.length);
         self.used_index = self.used_index.wrapping_add(1);
         Ok(Some(Completion { head, written }))

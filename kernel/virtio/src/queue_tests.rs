@@ -7,11 +7,11 @@ use std::vec::Vec;
 
 const N: usize = 8;
 
-fn setup() -> (Queue<N>, SharedMemory, Device) {
+fn setup() -> (Queue, SharedMemory, Device) {
     with_event_index(false)
 }
 
-fn with_event_index(has_event_index: bool) -> (Queue<N>, SharedMemory, Device) {
+fn with_event_index(has_event_index: bool) -> (Queue, SharedMemory, Device) {
     let layout = Layout::new(N as u16, 4);
     (Queue::new(layout, has_event_index), SharedMemory::new(layout.length), Device::new(layout, N as u16))
 }
@@ -58,9 +58,9 @@ fn refuses_what_does_not_fit() {
 }
 
 #[test]
-fn a_queue_may_be_smaller_than_there_is_room_for() {
+fn a_queue_may_be_smaller_than_the_device_offers() {
     let layout = Layout::new(4, 4);
-    let (mut queue, memory) = (Queue::<N>::new(layout, false), SharedMemory::new(layout.length));
+    let (mut queue, memory) = (Queue::new(layout, false), SharedMemory::new(layout.length));
     let device = Device::new(layout, 4);
     assert_eq!(queue.add(&memory, &[read(0, 1); 5]), Err(Error::BadChain));
     for _ in 0..20 {
@@ -145,8 +145,8 @@ fn interrupts_are_asked_for_by_index() {
 
 #[test]
 fn of_false_lengths_no_more_is_believed_than_can_be() {
-    let (queue, memory, device) = with_event_index(false);
-    let mut queue = queue.with_false_lengths();
+    let (mut queue, memory, device) = with_event_index(false);
+    queue.allow_false_lengths();
     for (told, believed) in [(0, 0), (9, 9), (4096 + 9, 10), (u32::MAX, 10)] {
         let head = queue.add(&memory, &[read(0, 4096), write(8, 10)]).unwrap();
         device.give_back(&memory, head.into(), told);

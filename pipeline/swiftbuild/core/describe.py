@@ -10,7 +10,7 @@ from swiftbuild.errors import DamageError, SwiftbuildError
 from swiftbuild.limits import SECTOR
 from swiftbuild.model.bootctl import BootControl
 from swiftbuild.model.disk import TYPE_NAMES, DiskTable
-from swiftbuild.model.release import CriticalFlag, SectionType
+from swiftbuild.model.release import CriticalFlag, OptionalFlag, SectionType
 from swiftbuild.wire import bootctl, erofs, gpt, release, verity
 from swiftbuild.wire.view import Buffer
 
@@ -62,7 +62,11 @@ def describe_slot(partition: Buffer) -> Document:
     document: Document = {
         "state": "damaged" if wrong else "ok",
         "digest": image.digest.hex(),
-        "flags": [flag.name.lower() for flag in CriticalFlag if header.flags_critical & flag and flag.name],
+        "flags": [
+            flag.name.lower()
+            for kind, flags in ((CriticalFlag, header.flags_critical), (OptionalFlag, header.flags_optional))
+            for flag in kind if flags & flag and flag.name
+        ],
         **header.model_dump(mode="json", exclude={"sections"}),
         "sections": [
             {

@@ -202,7 +202,7 @@ class Planner:
                 f"slot/{self.name}", "assemble the slot image", self._slot, ("slot.img", "slot.json"),
                 {"kernel": kernel_elf, "symbols": Ref("kernel-forms", "symbols"), "loader": loader, "erofs": erofs,
                  **verity},
-                self._facts("slot", **about, dev=profile.dev, size=profile.disk.base_mib),
+                self._facts("slot", **about, dev=profile.dev, base=profile.base, size=profile.disk.base_mib),
             ),
             self._data(),
             Action(
@@ -256,8 +256,8 @@ class Planner:
         profile = self.s.profile
         given = slot.SlotInput(
             profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, dev=profile.dev,
-            slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"], symbols=work.inputs["symbols"],
-            loader=work.inputs["loader"], erofs=work.inputs["erofs"],
+            base_on_disk=profile.base == "disk", slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"],
+            symbols=work.inputs["symbols"], loader=work.inputs["loader"], erofs=work.inputs["erofs"],
         )
         slot.build_slot(given, work.inputs["section"], work.inputs["root"], work.out("slot.img"), work.out("slot.json"))
         return ()

@@ -58,6 +58,8 @@ class Profile(Written):
     """Images are marked dev: built-in passwords, keys that are no secret. Refused by every channel but `dev`."""
     rollback_index: Annotated[int, Field(ge=0)] = 1
     packages: Annotated[tuple[Name, ...], Field(min_length=1)]
+    base: Literal["ram", "disk"] = "ram"
+    """Where the base's files are while the system runs: a copy in memory, or the slot that was booted."""
     disk: DiskSizes
     login: Login
     board: Board

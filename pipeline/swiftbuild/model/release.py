@@ -27,6 +27,13 @@ class CriticalFlag(IntFlag):
     REVOKES_OLDER = 2
 
 
+class OptionalFlag(IntFlag):
+    """Bits of flags_optional; a reader passes over one that it does not know."""
+
+    BASE_ON_DISK = 1
+    """The EROFS stays on its slot, and is read from there."""
+
+
 class Section(Record):
     """A row of the section table; `type` may be a number that this version does not know."""
 

@@ -14,6 +14,8 @@ from swiftbuild.machine.qemu import Machine, machine
 from swiftbuild.machine.spec import Spec
 from swiftbuild.model.event import Event
 
+DAMAGE_EVENTS = ("verity.error",)
+"""What a machine that works all the same must not report: a block of its base is not what was built."""
 DEADLINE_SECONDS = 120.0
 """To `boot.ready`; firmware alone takes 6 s on an idle machine, and emulation shares its host."""
 
@@ -61,9 +63,12 @@ def booting(
 def wait_ready(
     running: Machine, *, seconds: float = DEADLINE_SECONDS, on_event: Callable[[Event], None] | None = None
 ) -> Report:
-    """Waits for health; each event is shown as it comes."""
+    """Waits for health; each event is shown as it comes. A base that is damaged is not healthy, whatever runs on it."""
     console = running.console
     console.wait(_watch(console, on_event), seconds=seconds, what="event boot.ready")
+    damage = next((event for event in console.events if event.name in DAMAGE_EVENTS), None)
+    if damage:
+        raise console.error(f"the machine is up, but its base is damaged: {damage.line()}")
     events = tuple(console.events)
     return Report(running.spec, events, phases(events), tuple(console.malformed))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swiftbuild.digest import derive, derive_uuid
-from swiftbuild.model.release import CriticalFlag, ReleaseFacts, SectionType
+from swiftbuild.model.release import CriticalFlag, OptionalFlag, ReleaseFacts, SectionType
 from swiftbuild.wire import release, verity
 
 
@@ -19,6 +19,7 @@ class SlotInput:
     version: str
     rollback_index: int
     dev: bool
+    base_on_disk: bool
     slot_size: int
     kernel: Path
     symbols: Path
@@ -44,6 +45,7 @@ def build_slot(given: SlotInput, verity_section: Path, verity_root: Path, image:
         version=given.version,
         rollback_index=given.rollback_index,
         flags_critical=int(CriticalFlag.DEV) if given.dev else 0,
+        flags_optional=int(OptionalFlag.BASE_ON_DISK) if given.base_on_disk else 0,
         verity_root=bytes.fromhex(verity_root.read_text()),
     )
     raw = release.build_slot(

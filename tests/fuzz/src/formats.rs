@@ -3,7 +3,7 @@
 use bootctl::{Current, SIZE, Slot};
 use bootplan::image::{Conditions, Memory, Store};
 use elfload::PAGE;
-use erofs::{Image, Inode, Piece};
+use erofs::{Error, Image, Inode, Piece};
 use gpt::{Disk, ENTRIES, SECTOR, Unreadable};
 use release::{HEADER_SIZE, Header, SignatureArea};
 use sha256::Engine;
@@ -158,9 +158,55 @@ pub fn image(data: &[u8]) {
     let Ok(image) = bootplan::image::load(&mut Bytes(&data), &mut Heap, &conditions) else { return };
     assert!(image.kernel.entry_offset() < image.kernel.length());
     assert!(image.kernel.length() <= image.kernel.memory.len() as u64);
-    for (length, bytes) in [Some(image.erofs), Some(image.verity), image.symbols].into_iter().flatten() {
+    for (length, bytes) in [image.erofs, Some(image.verity), image.symbols].into_iter().flatten() {
         assert!(bytes[length as usize..].iter().all(|&byte| byte == 0));
     }
+}
+
+/// A compressed block behind the length that is wanted: the same bytes, or the same refusal, as by the plainest reading of the format.
+pub fn lz4(data: &[u8]) {
+    let Some((&length, packed)) = data.split_first_chunk::<2>() else { return };
+    let length = usize::from(u16::from_le_bytes(length) % 5000);
+    let mut output = vec![0; length];
+    let left = erofs::decompress(packed, &mut output);
+    let expected = unpacked_plainly(packed, length);
+    assert_eq!(left.is_some(), expected.is_some());
+    if let (Some(left), Some(expected)) = (left, expected) {
+        assert_eq!((output, left), expected);
+    }
+}
+
+/// One byte after the other (lz4_Block_format.md). The bytes, and how many of the input are left.
+fn unpacked_plainly(packed: &[u8], length: usize) -> Option<(Vec<u8>, usize)> {
+    let (mut input, mut output) = (packed.iter(), Vec::new());
+    while output.len() < length {
+        let token = usize::from(*input.next()?);
+        let more = |count: usize, input: &mut std::slice::Iter<'_, u8>| {
+            let mut count = count;
+            while count >= 15 {
+                let byte = *input.next()?;
+                count += usize::from(byte);
+                if byte != u8::MAX {
+                    break;
+                }
+            }
+            Some(count)
+        };
+        for _ in 0..more(token >> 4, &mut input)?.min(length - output.len()) {
+            output.push(*input.next()?);
+        }
+        if output.len() == length {
+            break;
+        }
+        let distance = usize::from(u16::from_le_bytes([*input.next()?, *input.next()?]));
+        if distance == 0 || distance > output.len() {
+            return None;
+        }
+        for _ in 0..(more(token & 15, &mut input)? + 4).min(length - output.len()) {
+            output.push(output[output.len() - distance]);
+        }
+    }
+    Some((output, input.len()))
 }
 
 /// An image without a checksum, walked as far as 64 inodes go.
@@ -169,7 +215,7 @@ pub fn erofs(data: &[u8]) {
     if let Some(features) = data.get_mut(1024 + 8) {
         *features &= !1;
     }
-    let Ok(image) = Image::open(&data) else { return };
+    let Ok(image) = Image::open(&data[..]) else { return };
     let mut seen = vec![image.root()];
     let mut at = 0;
     while let Some(&nid) = seen.get(at) {
@@ -181,9 +227,9 @@ pub fn erofs(data: &[u8]) {
         }
         let mut position = 0;
         while let Ok(Some(entry)) = image.entry_at(&inode, position) {
-            assert!(entry.next > position && !entry.name.is_empty());
+            assert!(entry.next > position && !entry.name().is_empty());
             position = entry.next;
-            let _ = image.lookup(&inode, entry.name);
+            let _ = image.lookup(&inode, entry.name());
             if seen.len() < 64 {
                 seen.push(entry.nid);
             }
@@ -191,13 +237,13 @@ pub fn erofs(data: &[u8]) {
     }
 }
 
-fn read_all(image: &Image<'_>, inode: &Inode, image_length: usize) {
+fn read_all(image: &Image<&[u8]>, inode: &Inode, image_length: usize) {
     let mut offset = 0;
     for _ in 0..64 {
-        match image.piece(inode, offset) {
+        match image.piece(inode, offset, 1 << 16) {
             Ok(piece) if piece.length() > 0 => {
-                if let Piece::Data { bytes, offset } = &piece {
-                    assert!(offset + bytes.len() <= image_length);
+                if let Piece::Data { index, range, .. } = &piece {
+                    assert!(range.end <= BLOCK && (*index as usize + 1) * BLOCK <= image_length);
                 }
                 offset += piece.length() as u64;
                 assert!(offset <= inode.size);
@@ -205,9 +251,28 @@ fn read_all(image: &Image<'_>, inode: &Inode, image_length: usize) {
             _ => break,
         }
     }
+    read_extents(image, inode, image_length);
     let mut buffer = [0; 300];
     if let Ok(count) = image.read(inode, inode.size / 2, &mut buffer) {
         assert!(count <= buffer.len());
+    }
+}
+
+/// Extents cover the byte that they were asked for, and lie in the image.
+fn read_extents(image: &Image<&[u8]>, inode: &Inode, image_length: usize) {
+    let mut offset = 0;
+    for _ in 0..16 {
+        let Ok(extent) = image.extent(inode, offset) else { return };
+        let end = extent.start + extent.length as u64;
+        assert!(
+            (extent.start..end).contains(&offset) && end <= inode.size && extent.length <= erofs::EXTENT_LENGTH_MAX
+        );
+        assert!((extent.block as usize + extent.blocks as usize) * BLOCK <= image_length);
+        match image.unpack(inode, &extent) {
+            Ok(bytes) => assert_eq!(bytes.len(), extent.length),
+            Err(error) => assert!(matches!(error, Error::Fault(_))),
+        }
+        offset = end;
     }
 }
 

@@ -160,10 +160,9 @@ pub fn virtio(data: &[u8]) {
     }
     let _ = virtio::pci::capabilities(&Space(data));
 
-    const SIZE: usize = 8;
-    let layout = Layout::new(SIZE as u16, 4);
+    let layout = Layout::new(8, 4);
     let memory = Shared(RefCell::new(vec![0; layout.length]));
-    let mut queue = Queue::<SIZE>::new(layout, false);
+    let mut queue = Queue::new(layout, false);
     let mut lent: HashMap<u16, (usize, u32)> = HashMap::new();
     for step in data.chunks_exact(4) {
         let [what, x, y, z] = [step[0], step[1], step[2], step[3]];
@@ -192,7 +191,7 @@ pub fn virtio(data: &[u8]) {
             },
         }
         let out: usize = lent.values().map(|(length, _)| length).sum();
-        assert!(queue.free() + out == SIZE || queue.poll(&memory).is_err());
+        assert!(queue.free() + out == usize::from(layout.size) || queue.poll(&memory).is_err());
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 20] = [
+const TARGETS: [(&str, Target); 21] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
@@ -31,6 +31,7 @@ const TARGETS: [(&str, Target); 20] = [
     ("image", formats::image),
     ("ksyms", formats::ksyms),
     ("ldisc", state::ldisc),
+    ("lz4", formats::lz4),
     ("memory_map", state::memory_map),
     ("pci", hardware::pci),
     ("release", formats::release),

@@ -28,7 +28,7 @@ struct Device {
     /// Stops the device before its memory goes.
     transport: Reset,
     name: &'static str,
-    queue: Queue<{ QUEUE_SIZE as usize }>,
+    queue: Queue,
     memory: Dma,
     buffer: usize,
 }

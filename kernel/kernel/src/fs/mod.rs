@@ -8,10 +8,12 @@
 //! - `locks`    advisory locks
 //! - `tty`      terminals
 //! - `poll`     waiting for several files
+//! - `base`     the base: where its blocks come from, and what they are held to
 //! - `memory`   the page cache
 //! - `proc`     /proc
 //! - `mounts`   the first mounts, and `mount`
 
+pub mod base;
 pub mod block;
 pub mod data;
 pub mod devices;
@@ -121,6 +123,10 @@ struct Pages {
 impl PageSource for Pages {
     fn page(&self, index: u64, write: bool) -> Result<PageRef, Errno> {
         self.file.page(index, write)
+    }
+
+    fn page_at_hand(&self, index: u64) -> Option<PageRef> {
+        self.file.page_at_hand(index)
     }
 
     fn sync(&self, pages: Range<u64>) -> Result<(), Errno> {

@@ -7,6 +7,7 @@ use vfs::access::Credentials;
 use vfs::tmpfs;
 use vfs::{PAGE_SIZE, walk};
 
+use super::base::Base;
 use super::{At, Mount, Path, PathContext, Volume, block, data, devices, proc};
 use crate::mm::frames;
 use crate::sync::Once;
@@ -20,8 +21,6 @@ const BYTES_PER_INODE: u64 = 4096;
 /// Why there is no tree.
 #[derive(Debug)]
 pub enum MountError {
-    /// The base image is malformed.
-    Base(erofs::Error),
     /// The base lacks a directory to mount on.
     Place(&'static str, Errno),
 }
@@ -29,7 +28,6 @@ pub enum MountError {
 impl core::fmt::Display for MountError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Base(error) => write!(f, "{error}"),
             Self::Place(path, error) => write!(f, "cannot mount on {path}: {error}"),
         }
     }
@@ -50,18 +48,18 @@ pub fn root() -> Option<Path> {
     ROOT.get().cloned()
 }
 
-/// Mounts the base image, which stays in memory for good, and what goes on top of it.
+/// Mounts the base, and what goes on top of it.
 ///
 /// # Errors
-/// What is wrong with the base.
-pub fn mount_all(base: &'static [u8]) -> Result<(), MountError> {
-    let volume: Arc<Volume> = vfs::base::volume(b"base", base).map_err(MountError::Base)?;
+/// What the base lacks.
+pub fn mount_all(base: Base) -> Result<(), MountError> {
+    let Base { volume, source, size } = base;
     let files = volume.statistics().files;
     // Until somebody knows better, it is no earlier than when the base was made.
     clock::set_earliest(volume.root().inode().metadata().modified);
     let root = Path::root_of(&Mount::root(volume));
     let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 };
-    event!("base.mounted", source = "ram", size = base.len(), files = files);
+    event!("base.mounted", source = source, size = size, files = files);
     let dev = devices::volume().map_err(|error| MountError::Place("/dev", error))?;
     let hang = |path: &'static str, volume: Arc<Volume>| {
         let place = walk::lookup(&context, &At::cwd(path.as_bytes()), true);

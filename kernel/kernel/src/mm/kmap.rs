@@ -160,7 +160,7 @@ pub fn read_plain<T: Plain>(bytes: &[u8], index: usize) -> Option<T> {
 /// The bytes of the base image, in the direct map. `None`: there is none.
 #[must_use]
 pub fn base_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
-    let whole = physical.is_multiple_of(PAGE_SIZE) && length > 0;
+    let whole = physical != 0 && physical.is_multiple_of(PAGE_SIZE) && length > 0;
     // SAFETY: the boot-info block names this range as a section of the base, whose region `mm::init` mapped read-only, for good; the allocator never
     // got it, so nobody writes it.
     whole.then(|| unsafe { core::slice::from_raw_parts((DIRECT_BASE + physical) as *const u8, length as usize) })

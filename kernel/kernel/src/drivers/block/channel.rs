@@ -119,10 +119,10 @@ enum CellState {
 }
 
 struct State {
-    queue: Box<Queue<QUEUE_SIZE>>,
+    queue: Queue,
     /// [`CELLS`] of them.
     cells: Box<[CellState]>,
-    /// By head of the chain: [`QUEUE_SIZE`].
+    /// By head of the chain.
     cell_of: Box<[u8]>,
     in_flight: u32,
     is_broken: bool,
@@ -188,13 +188,6 @@ pub struct Plan {
     pub segment_length_max: u32,
 }
 
-/// A queue on the heap. It is made on the stack, which has no room to keep it there while the device is set up.
-#[inline(never)]
-fn new_queue(layout: Layout, plan: &Plan) -> Box<Queue<QUEUE_SIZE>> {
-    let queue = Queue::new(layout, plan.has_event_index);
-    Box::new(if plan.manner.has_false_lengths { queue.with_false_lengths() } else { queue })
-}
-
 impl Channel {
     /// Gives the device its queue.
     ///
@@ -210,7 +203,10 @@ impl Channel {
         let cells_offset = layout.length.next_multiple_of(CELL_LENGTH);
         let memory = Dma::new(cells_offset + CELLS * CELL_LENGTH).ok_or(Error::QueueRefused)?;
         let doorbell = transport.set_queue(plan.queue, size as u16, &layout.addresses(memory.device_address()))?;
-        let mut queue = new_queue(layout, &plan);
+        let mut queue = Queue::new(layout, plan.has_event_index);
+        if plan.manner.has_false_lengths {
+            queue.allow_false_lengths();
+        }
         let _ = queue.enable_interrupts(&memory);
         let seconds = boot::option("swift.block.deadline").and_then(|text| text.parse().ok());
         let deadline = seconds.filter(|seconds| *seconds > 0).map_or(DEADLINE, Duration::from_secs);
@@ -230,7 +226,7 @@ impl Channel {
                 State {
                     queue,
                     cells: core::iter::repeat_n(CellState::Free, CELLS).collect(),
-                    cell_of: core::iter::repeat_n(0, QUEUE_SIZE).collect(),
+                    cell_of: core::iter::repeat_n(0, size).collect(),
                     in_flight: 0,
                     is_broken: false,
                     is_watched: false,

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use linux::Errno;
 
+use super::super::base;
 use super::tree::Leaf;
 use crate::arch::cpu::{self, Cpu, Mode};
 use crate::arch::irq::{self, Trigger};
@@ -54,6 +55,7 @@ pub const LEAVES: &[Leaf] = &[
     Leaf::new("sys/vm/overcommit_memory", || Ok(b"0\n".into())),
     Leaf::new("unknown_calls", || Ok(format!("{}\n", crate::syscall::unknown_count()).into())),
     Leaf::new("uptime", uptime),
+    Leaf::new("verity", || Ok(base::text())),
     Leaf::new("version", || Ok(format!("Linux version {RELEASE} (swift-os) {}\n", version_name()).into())),
     Leaf::new("vmstat", vmstat),
 ];

@@ -11,7 +11,7 @@ use super::{AddressSpace, Backing, Inner, PageRef, PageSource, Protection, Shari
 use crate::arch::trap::{Access, FaultKind};
 use crate::arch::{entry, mmu};
 
-/// Pages around a touched one that are mapped with it when they cost nothing: base image pages, which are in RAM for ever.
+/// Pages around a touched one that are mapped with it when they cost nothing: those that are in memory already.
 const AROUND_PAGES: u64 = 16;
 /// How often memory is made free for one access: others may be quicker to take it.
 const RECLAIMS_MAX: u32 = 4;
@@ -82,9 +82,8 @@ impl AddressSpace {
         }
         let page = self.find_page(area, address, access)?;
         let write = access == Access::Write && (page.is_counted() || area.backing.is_shared());
-        let is_foreign = !page.is_counted();
         set_entry(slot, page, area.protection, write);
-        if is_foreign && let Backing::Object { source, .. } = &area.backing {
+        if !write && let Backing::Object { source, .. } = &area.backing {
             self.map_around(area, &**source, address);
         }
         mmu::publish();
@@ -160,7 +159,7 @@ impl AddressSpace {
         drop(before);
     }
 
-    /// Maps the neighbours of a page that is in RAM for ever, as far as they are too.
+    /// Maps the neighbours of a page of a file to be read, as far as they are at hand.
     fn map_around(&self, area: &Area<Backing>, source: &dyn PageSource, address: u64) {
         let Backing::Object { first_page, .. } = &area.backing else { return };
         let block = AROUND_PAGES * PAGE_SIZE;
@@ -172,9 +171,8 @@ impl AddressSpace {
             if UserTables.read(slot.table, index).is_valid() {
                 continue;
             }
-            match source.page(first_page + (at - area.start) / PAGE_SIZE, false) {
-                Ok(page) if !page.is_counted() => set_entry(Slot { index, ..slot }, page, area.protection, false),
-                _ => return,
+            if let Some(page) = source.page_at_hand(first_page + (at - area.start) / PAGE_SIZE) {
+                set_entry(Slot { index, ..slot }, page, area.protection, false);
             }
         }
     }

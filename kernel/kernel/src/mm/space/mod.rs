@@ -47,6 +47,11 @@ pub trait PageSource: Send + Sync {
     /// Whatever it is, the program gets SIGBUS; `ENOMEM` means that there is no memory.
     fn page(&self, index: u64, write: bool) -> Result<PageRef, Errno>;
 
+    /// The same to read, if it is at hand: without waiting, and without work.
+    fn page_at_hand(&self, _index: u64) -> Option<PageRef> {
+        None
+    }
+
     /// Makes what was written to these pages through mappings lasting (`msync`).
     ///
     /// # Errors

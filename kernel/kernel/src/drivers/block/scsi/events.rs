@@ -1,8 +1,6 @@
 //! The queue of events (5.6.6.3): buffers that the host fills when something happens to a unit. Each is lent again once it was read; while
 //! none is lent the host remembers only that it missed something.
 
-use alloc::boxed::Box;
-
 use virtio::queue::{Buffer, Layout, Queue};
 use virtio::scsi::{EVENT_LENGTH, EVENT_QUEUE, Event};
 use virtio::{Doorbell, Error};
@@ -28,7 +26,7 @@ pub struct Events {
 }
 
 struct State {
-    queue: Box<Queue<EVENTS>>,
+    queue: Queue,
     /// By head of the chain: the buffer.
     buffer_of: [u8; EVENTS],
 }
@@ -48,7 +46,7 @@ impl Events {
         let buffers = layout.length.next_multiple_of(STEP);
         let memory = Dma::new(buffers + EVENTS * STEP).ok_or(Error::QueueRefused)?;
         let doorbell = transport.set_queue(EVENT_QUEUE, size, &layout.addresses(memory.device_address()))?;
-        let queue = Box::new(Queue::new(layout, has_event_index));
+        let queue = Queue::new(layout, has_event_index);
         let state = SpinLock::new(Rank::DEVICE, State { queue, buffer_of: [0; EVENTS] });
         Ok(Self { transport, doorbell, memory, buffers, state })
     }
