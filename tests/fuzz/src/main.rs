@@ -11,6 +11,7 @@
 mod formats;
 mod hardware;
 mod state;
+mod storage;
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -18,10 +19,11 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 20] = [
+const TARGETS: [(&str, Target); 21] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
+    ("datafs", storage::datafs),
     ("elfload", formats::elfload),
     ("erofs", formats::erofs),
     ("fdt", hardware::fdt),
