@@ -34,6 +34,39 @@ fn a_write_that_fails_is_told_once_to_each_and_tried_again() {
 }
 
 #[test]
+fn a_truncation_that_failed_is_kept_and_ended_by_write_back() {
+    let disk = Disk::new();
+    let context = &disk.context;
+    let free = statistics(&context.root).bfree;
+    let file = open(context, &at("f"), O_CREAT | O_RDWR, 0o600).unwrap();
+    for piece in 0..200u64 {
+        file.write_at(piece * 2 * PAGE_SIZE as u64, &mut Slice::new(b"piece")).unwrap();
+    }
+    disk.store.close().unwrap();
+    disk.store.shrink(usize::MAX);
+    disk.device.fail(fault(Operation::Read, 0, true));
+    assert_eq!(file.truncate(10), Err(Errno::EIO));
+    drop(file);
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 2, "nobody else knows");
+    assert_eq!(disk.store.work(), Err(Errno::EIO));
+    disk.device.heal();
+    assert_eq!(stat(context, "f").unwrap().size, 10);
+    disk.store.work().unwrap();
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 1);
+    let file = open(context, &at("f"), O_RDWR, 0).unwrap();
+    file.truncate(3 * PAGE_SIZE as u64).unwrap();
+    let mut wanted = vec![0; 3 * PAGE_SIZE];
+    wanted[..5].copy_from_slice(b"piece");
+    assert!(read(context, "f").unwrap() == wanted, "nothing comes back that was cut off");
+    unlink(context, &at("f")).unwrap();
+    drop(file);
+    assert_eq!(statistics(&context.root).bfree, free);
+    disk.again().check();
+}
+
+#[test]
 fn a_flush_that_fails_is_told_to_all_who_have_a_file_open() {
     let disk = Disk::new();
     let files = ["f", "g"].map(|name| open(&disk.context, &at(name), O_CREAT | O_RDWR, 0o600).unwrap());
