@@ -257,5 +257,10 @@ impl<W: World> Dentry<W> {
 impl<W: World> Drop for Dentry<W> {
     fn drop(&mut self) {
         COUNT.fetch_sub(1, Ordering::Relaxed);
+        // A removed directory has nothing but the share of what was last in it: of a chain of them each goes by itself, for a stack is short.
+        let mut above = self.place.get_mut().parent.take();
+        while let Some(mut dentry) = above.and_then(Arc::into_inner) {
+            above = dentry.place.get_mut().parent.take();
+        }
     }
 }
