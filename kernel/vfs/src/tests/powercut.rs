@@ -117,7 +117,7 @@ impl Recorded {
     /// Ends the run; what was cut, or the first violation.
     fn sweep(mut self, skipped: Option<Site>) -> Result<Tried, Box<Violation>> {
         self.time();
-        let recording = Recording::new(self.before, self.log);
+        let recording = Recording::new(self.before, self.log).unwrap();
         let (witness, mut random) = (self.witness, Random::new(1));
         let epoch = |time| witness.epoch(time);
         every_state(&recording, &Choice { skipped, ..CHOICE }, &epoch, &mut |state, time| {
