@@ -13,7 +13,7 @@ use crate::inode::SetXattr;
 use crate::remove::unlink;
 use crate::testing::{MemoryDevice, Operation, Record};
 
-const BLOCKS: u64 = 1200;
+pub const BLOCKS: u64 = 1200;
 const LIMITS: Limits = Limits { dirty_max: 200, dirty_background: 100 };
 
 fn format(blocks: u64) -> Vec<u8> {

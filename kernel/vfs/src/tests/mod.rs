@@ -5,6 +5,7 @@ mod blockdev;
 mod cache;
 mod data;
 mod data_failures;
+mod data_grow;
 mod device;
 mod errors;
 mod files;
