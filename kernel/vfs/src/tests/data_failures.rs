@@ -106,6 +106,37 @@ fn a_log_that_cannot_be_written_makes_the_volume_read_only() {
     }
 }
 
+/// Leaves a volume with many changed blocks of metadata; gives how many writes that took.
+fn left(disk: &Disk, has_memory: bool) -> u64 {
+    let context = &disk.context;
+    for number in 0..100u8 {
+        let name = std::format!("d{number}");
+        mkdir(context, &at(&name), 0o755).unwrap();
+        write(context, &std::format!("{name}/file"), &[number; 10]).unwrap();
+    }
+    let before = disk.device.count(Operation::Write);
+    WITHOUT_MEMORY.set(!has_memory);
+    let result = disk.store.close();
+    WITHOUT_MEMORY.set(false);
+    assert_eq!(result, Ok(()));
+    disk.device.count(Operation::Write) - before
+}
+
+#[test]
+fn without_memory_a_commit_takes_more_turns_and_gets_through() {
+    let (rich, poor) = (Disk::new(), Disk::new());
+    let (few, many) = (left(&rich, true), left(&poor, false));
+    assert!(many > few + 15, "{few} writes with memory, {many} without");
+    assert!(!poor.store.has_failed());
+    for disk in [rich, poor] {
+        let again = disk.again();
+        for number in 0..100u8 {
+            assert_eq!(read(&again.context, &std::format!("d{number}/file")).unwrap(), [number; 10]);
+        }
+        again.check();
+    }
+}
+
 /// Whatever fails at any place, nothing panics or hangs, and what was made to last before is found by the next one who mounts it.
 #[test]
 fn a_device_that_fails_anywhere_loses_nothing_that_lasted() {
