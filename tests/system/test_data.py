@@ -134,7 +134,7 @@ def test_a_file_system_for_all_purposes(profile: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.data_persist_test
-def test_the_partition_grows_with_its_disk_once(profile: str, tmp_path: Path) -> None:
+def test_partition_and_volume_grow_with_their_disk_once(profile: str, tmp_path: Path) -> None:
     disk = Disk(profile, tmp_path)
     image = image_of(profile)
     before = table_of(image)
@@ -143,7 +143,9 @@ def test_the_partition_grows_with_its_disk_once(profile: str, tmp_path: Path) ->
     subprocess.run([QEMU_IMG, "resize", "-q", str(disk.media.disk), str(sectors * 512)], check=True)
     with disk.boot() as person:
         [grown] = disk.events("gpt.grown")
+        [volume] = disk.events("data.grown")
         assert len(disk.events("data.mounted")) == 1
+        assert int(person.output("df -k /data | tail -n 1 | awk '{ print $2 }'")) > 1_000_000
         person.output("echo kept >/data/file")
         disk.stop(person, "poweroff", "guest-shutdown")
     disk.check()
@@ -152,12 +154,15 @@ def test_the_partition_grows_with_its_disk_once(profile: str, tmp_path: Path) ->
     assert old
     assert new
     assert (grown["from"], grown["to"]) == (str(old.sectors), str(new.sectors))
+    assert (volume["from"], volume["to"]) == (str(old.sectors // 8), str(new.sectors // 8))
+    with mapped(tmp_path / "disk.img") as data:
+        assert gpt.read_header(data, before.sectors - 1, after.sectors)[1] != [], "the old backup lies in the volume"
     assert new.last == sectors - 2048 - 1
     assert after.guid != before.guid
     assert str(after.guid) == grown["guid"]
     assert new.guid != old.guid
     with disk.boot() as person:
-        assert disk.events("gpt.grown") == disk.events("gpt.repaired") == []
+        assert disk.events("gpt.grown") == disk.events("gpt.repaired") == disk.events("data.grown") == []
         assert person.output("cat /data/file") == "kept"
         disk.stop(person, "poweroff", "guest-shutdown")
 

@@ -12,7 +12,7 @@ use crate::layout::{GRANULE, Kind, Owner, put_u16};
 use crate::tree::Cursor;
 use crate::types::{Entry, Found, InodeNumber};
 use crate::volume::{Out, Volume};
-use crate::{BLOCK, Error, NAME_MAX};
+use crate::{BLOCK, Error, NAME_MAX, What};
 
 /// Most entries of one hash that are told apart.
 const ORDINALS: u32 = 1 << 16;
@@ -134,7 +134,11 @@ impl Volume {
                 return Ok(Some(position(key)));
             }
         }
-        Ok(next.map(|record| position(record.key())))
+        let next = next.map(|record| position(record.key()));
+        if next.is_some_and(|next| next <= from) {
+            return Err(self.inode_damage(directory, What::Order)); // who lists the directory would never be done
+        }
+        Ok(next)
     }
 
     /// Adds a name that was looked for and not found.

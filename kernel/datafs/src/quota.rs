@@ -32,7 +32,7 @@ const fn offset(id: u32) -> usize {
 impl Volume {
     /// The block of the table with an id; `make` it when it is not there.
     fn quota_slot(&mut self, id: u32, make: bool) -> Out<Option<usize>> {
-        let mut fields = self.inode(QUOTAS)?;
+        let mut fields = self.used_inode(QUOTAS)?;
         let owner = Owner { number: QUOTAS, generation: fields.generation };
         let index = id / ENTRIES;
         let cursor = self.seek(&fields, u64::from(index) << 32)?;

@@ -259,8 +259,12 @@ impl Volume {
     fn add_to(&mut self, slot: usize, field: usize, count: u32, is_more: bool) -> Out<()> {
         let old = u32_at(self.bytes(slot), field);
         let new = if is_more { old.checked_add(count) } else { old.checked_sub(count) };
+        let most = match field {
+            GROUP_USED_BLOCKS => GROUP_BLOCKS - self.geometry.static_blocks(),
+            _ => self.geometry.inodes_per_group,
+        };
         let block = self.cache.slot(slot).block;
-        let new = new.ok_or(Damage { block, inode: 0, what: What::Bounds })?;
+        let new = new.filter(|&new| new <= most).ok_or(Damage { block, inode: 0, what: What::Bounds })?;
         self.put(slot, field, &new.to_le_bytes());
         Ok(())
     }
@@ -328,7 +332,12 @@ impl Volume {
         let slot = self.group(place.group)?;
         self.set_bits(slot, BLOCK_BITMAP, place.index, count, true)?;
         self.add_to(slot, GROUP_USED_BLOCKS, count, true)?;
-        self.state.used_blocks += u64::from(count);
+        // A count that bounds refuse must not come into a record.
+        let used = self.state.used_blocks.saturating_add(u64::from(count));
+        if used > self.geometry.data_blocks(self.state.blocks) {
+            return Err(Damage { block, inode: 0, what: What::Bounds }.into());
+        }
+        self.state.used_blocks = used;
         Ok(())
     }
 
@@ -389,6 +398,9 @@ impl Volume {
             self.set_bits(slot, INODE_BITMAP, index, 1, true)?;
             self.add_to(slot, GROUP_USED_INODES, 1, true)?;
             self.make_table(group, slot, index / INODES_PER_BLOCK)?;
+            if self.state.used_inodes >= u64::from(self.state.groups) * u64::from(per_group) {
+                return Err(Damage { block: self.geometry.group_start(group), inode: 0, what: What::Bounds }.into());
+            }
             self.space.hint(group).first_inode = index;
             self.state.used_inodes += 1;
             return Ok(group * per_group + index);

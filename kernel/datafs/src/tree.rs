@@ -20,6 +20,8 @@ pub(crate) struct Level {
     base: usize,
     pub count: usize,
     pub index: usize,
+    /// Largest key that may stand in it.
+    high: u64,
 }
 
 /// A way to a record of a leaf, or to where the first would be in a tree without records.
@@ -65,7 +67,8 @@ impl Volume {
         };
         let block = self.cache.slot(slot).block;
         let (base, count) = (at + inode::FIELDS, usize::from(inode.count));
-        cursor.levels[0] = Level { block, slot, base, count, index: self.floor(slot, base, count, key) };
+        let index = self.floor(slot, base, count, key);
+        cursor.levels[0] = Level { block, slot, base, count, index, high: u64::MAX };
         for level in 1..=cursor.depth {
             self.step_down(&mut cursor, level, key)?;
         }
@@ -75,7 +78,10 @@ impl Volume {
     /// Fills a level of the cursor from the record above.
     fn step_down(&mut self, cursor: &mut Cursor, level: usize, key: u64) -> Out<()> {
         let above = cursor.levels[level - 1];
-        let block = self.at(&above, above.index).block;
+        let from = self.at(&above, above.index);
+        let block = from.block;
+        let is_last = above.index + 1 >= above.count;
+        let high = if is_last { above.high } else { self.at(&above, above.index + 1).key().wrapping_sub(1) };
         self.check_pointer(block, 1, above.block, cursor.inode)?;
         let slot = self.slot(block)?;
         let is_new = self.cache.slot(slot).verified == 0;
@@ -88,8 +94,13 @@ impl Volume {
             return Err(Damage { block, inode: cursor.inode, what: What::Bounds }.into());
         }
         let count = usize::from(u16_at(bytes, COUNT));
+        // Where this holds, a way through a tree only goes on, and meets no node twice.
+        let (first, last) = (Record::read(bytes, offset(0)), Record::read(bytes, offset(count - 1)));
+        if first.key() < from.key() || last.key() > high {
+            return Err(Damage { block, inode: cursor.inode, what: What::Order }.into());
+        }
         let index = self.floor(slot, GRANULE, count, key);
-        cursor.levels[level] = Level { block, slot, base: GRANULE, count, index };
+        cursor.levels[level] = Level { block, slot, base: GRANULE, count, index, high };
         Ok(())
     }
 
@@ -231,7 +242,7 @@ impl Volume {
         let block = self.allocate_owned(fields, true)?;
         let slot = self.fresh(block, Kind::Node, cursor.owner())?;
         self.put(slot, LEVEL, &[level]);
-        Ok(Level { block, slot, base: GRANULE, count: 0, index: 0 })
+        Ok(Level { block, slot, base: GRANULE, count: 0, index: 0, high: u64::MAX })
     }
 
     /// The inode is full: its records go into a node of their own.

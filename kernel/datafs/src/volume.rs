@@ -19,7 +19,7 @@ use crate::layout::{GRANULE, Kind, Owner, Seed, granules, inode, names, node, wr
 use crate::log::Log;
 use crate::space::Space;
 use crate::types::{Bytes, InodeNumber, Options, Statistics};
-use crate::{BLOCK, Damage, Error, Missing, Stop, What};
+use crate::{BLOCK, Damage, Error, Missing, QUOTAS, Stop, What};
 
 /// What operations give.
 pub(crate) type Out<T> = Result<T, Stop>;
@@ -443,8 +443,16 @@ impl Volume {
         Ok((slot, offset))
     }
 
-    /// An inode that is in use.
+    /// An inode that is in use; the table of quotas, which nothing names, is none for operations.
     pub(crate) fn inode(&mut self, number: InodeNumber) -> Out<inode::Fields> {
+        if number == QUOTAS {
+            return Err(Error::Stale.into());
+        }
+        self.used_inode(number)
+    }
+
+    /// An inode that is in use, the table of quotas among them.
+    pub(crate) fn used_inode(&mut self, number: InodeNumber) -> Out<inode::Fields> {
         let (slot, offset) = self.inode_slot(number)?;
         let fields = inode::Fields::read(&self.bytes(slot)[offset..offset + inode::SIZE]);
         if fields.mode == 0 { Err(Error::Stale.into()) } else { Ok(fields) }

@@ -1,20 +1,34 @@
 //! Names, cached as a tree.
 //!
 //! A dentry is one name of one inode in its directory. Directories of a cacheable file system keep the dentries that were looked up, until they are
-//! removed or the volume goes; others (`/proc`) make a new dentry for each lookup. Invariants: a child in `children` has this
-//! directory as its parent and the name it is kept under; a dead directory has no children and gets no new ones.
+//! removed, the volume goes, or nobody uses them and there are too many ([`Dentry::prune_unused`]); others (`/proc`) make a new dentry for each lookup.
+//! Invariants: a child in `children` has this directory as its parent and the name it is kept under; a dead directory has no children and gets no new
+//! ones; while somebody has a share of a dentry that is not dead, its name is in memory once.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::ops::Bound;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use linux::Errno;
 use sync::Rank;
 
 use crate::world::{Mutex, MutexGuard, Spin, mutex};
-use crate::{Inode, NAME_MAX, World};
+use crate::{Inode, Kind, NAME_MAX, World};
+
+/// Names of a directory that are looked at with its lock held.
+const BATCH: usize = 64;
+
+/// How many dentries there are, of all volumes.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// How many names are in memory, of all volumes.
+#[must_use]
+pub fn count() -> usize {
+    COUNT.load(Ordering::Relaxed)
+}
 
 /// A directory's names that were looked up.
 type Children<W> = BTreeMap<Box<[u8]>, Arc<Dentry<W>>>;
@@ -46,6 +60,7 @@ impl<W: World> Dentry<W> {
     }
 
     fn new(inode: Arc<dyn Inode<W>>, parent: Option<Arc<Self>>, name: &[u8]) -> Arc<Self> {
+        COUNT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             inode,
             place: Spin::<W, _>::new(Rank::FILE, Place { parent, name: name.into() }),
@@ -144,7 +159,54 @@ impl<W: World> Dentry<W> {
     pub(crate) fn keep(self: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode<W>>) -> Arc<Self> {
         let child = Self::new(inode, Some(self.clone()), name);
         self.children.lock().insert(name.into(), child.clone());
+        W::name_kept();
         child
+    }
+
+    /// Forgets the names here and below that nobody uses: they are looked up again when they are wanted. Directories may be locked, by the caller
+    /// too; no spinlock is held. It does not sleep.
+    pub fn prune_unused(self: &Arc<Self>) {
+        // Each directory twice: when it is found, and when what is below it has been gone through.
+        let mut left = alloc::vec![(self.clone(), false)];
+        while let Some((dentry, is_below_done)) = left.pop() {
+            if is_below_done {
+                dentry.in_batches(Self::forget_unused);
+                continue;
+            }
+            left.push((dentry.clone(), true));
+            dentry.in_batches(|children, names| {
+                let directories = names.iter().filter_map(|name| children.get(name));
+                let directories = directories.filter(|child| child.inode.kind() == Kind::Directory);
+                left.extend(directories.map(|directory| (directory.clone(), false)));
+                Vec::new()
+            });
+        }
+    }
+
+    /// Takes those children out of some that have no other share. The first further one is made under the lock that is held here; all else that
+    /// uses a name (a place, an open file, a mount that hangs there, a name below) keeps one.
+    fn forget_unused(children: &mut Children<W>, names: &[Box<[u8]>]) -> Vec<Arc<Self>> {
+        let is_unused = |name: &[u8]| children.get(name).is_some_and(|child| Arc::strong_count(child) == 1);
+        let unused: Vec<_> = names.iter().filter(|name| is_unused(name)).collect();
+        unused.into_iter().filter_map(|name| children.remove(name)).collect()
+    }
+
+    /// Goes through the names, some at a time so that the lock is never held for long; drops what `work` gives without it, for with a name may go a file.
+    fn in_batches(&self, mut work: impl FnMut(&mut Children<W>, &[Box<[u8]>]) -> Vec<Arc<Self>>) {
+        let mut last: Option<Box<[u8]>> = None;
+        loop {
+            let mut children = self.children.lock();
+            let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let rest = children.range::<[u8], _>((from, Bound::Unbounded));
+            let names: Vec<_> = rest.take(BATCH).map(|(name, _)| name.clone()).collect();
+            let gone = work(&mut children, &names);
+            drop(children);
+            drop(gone);
+            last = names.into_iter().next_back();
+            if last.is_none() {
+                break;
+            }
+        }
     }
 
     /// Forgets a child that the file system has just lost.
@@ -188,6 +250,17 @@ impl<W: World> Dentry<W> {
         let mut left: Vec<Arc<Self>> = core::mem::take(&mut *self.children.lock()).into_values().collect();
         while let Some(dentry) = left.pop() {
             left.extend(core::mem::take(&mut *dentry.children.lock()).into_values());
+        }
+    }
+}
+
+impl<W: World> Drop for Dentry<W> {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(1, Ordering::Relaxed);
+        // A removed directory has nothing but the share of what was last in it: of a chain of them each goes by itself, for a stack is short.
+        let mut above = self.place.get_mut().parent.take();
+        while let Some(mut dentry) = above.and_then(Arc::into_inner) {
+            above = dentry.place.get_mut().parent.take();
         }
     }
 }

@@ -31,6 +31,9 @@ pub trait World: Debug + Sized + Send + Sync + 'static {
     /// Pages of the cache are waiting to be written back, or too many are. Spinlocks may be held.
     fn write_back_wanted() {}
 
+    /// One more name is kept in memory ([`crate::dentry::count`]). A directory may be locked, but no spinlock is held.
+    fn name_kept() {}
+
     /// Something is wrong with the volume that was made from `source`.
     fn report(_source: &[u8], _why: &dyn core::fmt::Display) {}
 

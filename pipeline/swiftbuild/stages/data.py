@@ -1,4 +1,4 @@
-"""A folder → the first contents of the data partition: a datafs volume (kernel/datafs, module `layout`)."""
+"""A folder → the first contents of the data partition: a datafs volume (docs/formats/datafs.md)."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@
 mod formats;
 mod hardware;
 mod state;
+mod storage;
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -22,6 +23,7 @@ const TARGETS: [(&str, Target); 21] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
+    ("datafs", storage::datafs),
     ("elfload", formats::elfload),
     ("erofs", formats::erofs),
     ("fdt", hardware::fdt),

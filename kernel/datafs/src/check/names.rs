@@ -56,6 +56,10 @@ impl Checker<'_> {
                     let detail = String::from("the first block of a directory takes every name from hash 0 on");
                     self.add(Fault::NodeKeys, leaf.block, number, detail);
                 }
+                if record.low > u32::from(u16::MAX) {
+                    let detail = format!("there is no ordinal {}", record.low);
+                    self.add(Fault::NodeKeys, leaf.block, number, detail);
+                }
                 blocks += 1;
                 if walk.is_new(record.block) {
                     self.read_names(&mut directory, record.block, (record.key(), high));

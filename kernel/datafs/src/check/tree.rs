@@ -29,6 +29,8 @@ pub(super) struct Leaf {
     pub block: u64,
     /// In order.
     pub records: Vec<Record>,
+    /// Keys are not where they should be among those of other leaves.
+    pub is_misplaced: bool,
     /// Largest key that may stand there.
     high: u64,
 }
@@ -81,7 +83,7 @@ impl Walk {
             is_hidden: false,
         };
         if fields.depth == 0 {
-            walk.root = Some(Leaf { block, records, high: u64::MAX });
+            walk.root = Some(Leaf { block, records, is_misplaced: false, high: u64::MAX });
         } else {
             walk.push(&records, block, fields.depth, u64::MAX);
         }
@@ -122,11 +124,12 @@ impl Checker<'_> {
             let is_outside = |record: Option<&Record>| {
                 record.is_some_and(|record| record.key() < branch.low || record.key() > branch.high)
             };
-            if walk.seen.is_none() && (is_outside(records.first()) || is_outside(records.last())) {
+            let is_misplaced = is_outside(records.first()) || is_outside(records.last());
+            if walk.seen.is_none() && is_misplaced {
                 self.damage(Fault::NodeKeys, &Damage { block: branch.block, inode: walk.number, what: What::Order });
             }
             if branch.level == 0 {
-                return Some(Leaf { block: branch.block, records, high: branch.high });
+                return Some(Leaf { block: branch.block, records, is_misplaced, high: branch.high });
             }
             walk.push(&records, branch.block, branch.level, branch.high);
         }

@@ -1,4 +1,4 @@
-//! The bytes on the disk: offsets, sizes, checks of a structure by itself. Integers are little-endian.
+//! The bytes on the disk: offsets, sizes, checks of a structure by itself. Integers are little-endian. In words: `docs/formats/datafs.md`.
 //!
 //! What stands here knows nothing of a cache or a transaction, so that the kernel, `mkfs` and `fsck` read the same way.
 

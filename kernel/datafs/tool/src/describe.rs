@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::device::Device;
 use crate::mounted::{self, Mounted, Result};
+use crate::sweep::run::Counts;
 use crate::tree;
 
 fn text(bytes: &[u8]) -> String {
@@ -112,5 +113,17 @@ pub fn report(report: &Report) -> Value {
         "findings": findings, "more": report.more, "records": report.records, "blocks": report.blocks,
         "used_blocks": report.used_blocks, "inodes": report.inodes, "directories": report.directories,
         "orphans": report.orphans,
+    })
+}
+
+/// How a recording of so many events was cut; nothing was found to be wrong.
+#[must_use]
+pub fn counts(events: usize, counts: &Counts) -> Value {
+    json!({
+        "events": events,
+        "cuts": counts.cuts,
+        "states": counts.states,
+        "recoveries": counts.recoveries,
+        "second_cuts": counts.second_cuts,
     })
 }

@@ -51,6 +51,22 @@ impl MemoryDevice {
         blocks
     }
 
+    /// What another holds.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn copy_of<D: Device>(other: &D) -> io::Result<Self> {
+        let mut copy = Self::new(other.blocks());
+        for block in 0..other.blocks() {
+            let mut bytes = [0; BLOCK];
+            other.read(block, &mut bytes)?;
+            if bytes != [0; BLOCK] {
+                copy.write(block, &bytes)?;
+            }
+        }
+        Ok(copy)
+    }
+
     /// It gets longer.
     pub fn grow(&mut self, blocks: u64) {
         self.count = self.count.max(blocks);

@@ -16,6 +16,8 @@ pub mod device;
 pub mod mounted;
 pub mod sweep;
 #[cfg(test)]
+mod tampered;
+#[cfg(test)]
 mod tests;
 pub mod tree;
 #[cfg(test)]

@@ -11,7 +11,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use datafs::{BLOCK, Format, New, Options};
-use datatool::{Device, Failure, FileDevice, Mounted, check_device, describe, mounted, tree};
+use datatool::sweep::cut::Effort;
+use datatool::sweep::log::sweep_log;
+use datatool::sweep::states::Recording;
+use datatool::sweep::writelog;
+use datatool::{Device, Failure, FileDevice, MemoryDevice, Mounted, check_device, describe, mounted, tree};
 use serde_json::Value;
 
 const USAGE: &str = "\
@@ -22,8 +26,10 @@ datatool COMMAND FILE ... [--offset BYTES --length BYTES]: a datafs volume in a 
   write FILE PATH TAR --time SECONDS   an archive's members, below a directory
   check FILE                         JSON: all that is wrong
   facts FILE                         JSON: superblocks, log, space
+  cuts FILE LOG [--seed NUMBER]      JSON: every way in which a recording (dm-log-writes) that began with FILE can end, tried
 ";
 const DAMAGED: u8 = 6;
+const CUTS: Effort = Effort { window_max: 8, subsets: 24, sectors: 2, torn: 4, stride: 1 };
 
 fn main() -> ExitCode {
     let request = match Request::parse(lexopt::Parser::from_env()) {
@@ -48,6 +54,7 @@ struct Request {
     command: String,
     file: PathBuf,
     path: Vec<u8>,
+    /// The last word: an archive, or a recording.
     archive: PathBuf,
     offset: u64,
     length: Option<u64>,
@@ -56,6 +63,7 @@ struct Request {
     uuid: Option<[u8; 16]>,
     hash_key: Option<[u8; 16]>,
     seconds: Option<i64>,
+    seed: u64,
 }
 
 impl Request {
@@ -71,6 +79,7 @@ impl Request {
                 Long("label") => request.label = words.value()?.string()?,
                 Long("uuid") => request.uuid = Some(words.value()?.parse_with(hexadecimal)?),
                 Long("hash-key") => request.hash_key = Some(words.value()?.parse_with(hexadecimal)?),
+                Long("seed") => request.seed = words.value()?.parse()?,
                 Long("time") => request.seconds = Some(words.value()?.parse()?),
                 Value(value) => plain.push(value),
                 _ => return Err(word.unexpected()),
@@ -79,7 +88,7 @@ impl Request {
         let command = plain.first().and_then(|word| word.to_str()).unwrap_or_default();
         let words = match command {
             "check" | "facts" => 2,
-            "make" | "list" => 3,
+            "make" | "list" | "cuts" => 3,
             "read" | "write" => 4,
             _ => return Err("name a command".into()),
         };
@@ -98,6 +107,7 @@ impl Request {
             "make" => self.make(),
             "list" => print(&describe::list(&mut self.open(true)?, &self.path, self.recursive)?),
             "check" => print(&describe::report(&check_device(&self.device(false)?))),
+            "cuts" => self.cuts(),
             "facts" => print(&describe::facts(&self.device(false)?)?),
             "read" => {
                 let mut volume = self.open(true)?;
@@ -110,6 +120,18 @@ impl Request {
                 self.import(volume)
             }
         }
+    }
+
+    /// What a recorded run may leave; the last word is the recording's file.
+    fn cuts(&self) -> mounted::Result<()> {
+        let before = MemoryDevice::copy_of(&self.device(false)?)?;
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let log = std::fs::read(&self.archive)?;
+        let events = writelog::events(&log, self.offset, before.blocks()).map_err(invalid)?;
+        let recording = Recording::new(before, events)?;
+        let counts = sweep_log(&recording, CUTS, self.seed)
+            .map_err(|violation| invalid(format!("at {:?}: {}", violation.cut, violation.what)))?;
+        print(&describe::counts(recording.log.len(), &counts))
     }
 
     fn make(&self) -> mounted::Result<()> {

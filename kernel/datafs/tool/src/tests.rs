@@ -4,7 +4,7 @@ use crate::mounted::read_log;
 use crate::sweep::oracle::look;
 use crate::sweep::record::{Event, Recorder};
 use crate::{Device, MemoryDevice, Mounted};
-use datafs::{Change, Format, InodeNumber, New, ROOT};
+use datafs::{BLOCK, Change, Format, InodeNumber, New, ROOT, Step};
 
 fn new(mode: u32) -> New<'static> {
     New { mode, user: 1, group: 2, device: 0, target: b"", time: 5 }
@@ -124,4 +124,29 @@ fn a_volume_that_is_only_read_shows_the_log() {
     let found = mounted.run(|volume| volume.lookup(ROOT, b"a")).unwrap();
     assert_eq!(found.map(|found| found.inode), Some(inode));
     assert!(mounted.run(|volume| volume.remove(ROOT, b"a", 1)).is_err());
+}
+
+/// docs/decisions/0009 counts on it.
+#[test]
+fn a_commit_is_one_block() {
+    let mut m = fresh(16384);
+    let inode = m.run(|v| v.create(ROOT, b"file", &new(0o100_644))).unwrap();
+    m.checkpoint().unwrap();
+    for at in 0..10 {
+        m.write(inode, at * BLOCK as u64, &[1; BLOCK]).unwrap();
+        let plan = m.volume.commit().unwrap().unwrap();
+        let steps: Vec<usize> = plan
+            .steps()
+            .iter()
+            .map(|step| match step {
+                Step::Write(writes) => writes.len(),
+                Step::Flush => 0,
+            })
+            .collect();
+        assert_eq!(steps, [0, 1, 0], "flush, one block, flush");
+        m.execute(plan).unwrap();
+        // in place: nothing of the metadata changes
+        m.write(inode, at * BLOCK as u64, &[2; BLOCK]).unwrap();
+        assert!(m.volume.commit().unwrap().is_none());
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafs::ROOT;
 use datatool::sweep::cut::Effort;
+use datatool::sweep::log::sweep_log;
 use datatool::sweep::pair::Claim;
 use datatool::sweep::record::{Event, Site, sites};
 use datatool::sweep::run::{Plan, Run, sweep};
@@ -67,5 +68,19 @@ fn a_record_that_leads_elsewhere() {
         let mut entry = run.history.states.last_entry().unwrap();
         edit(Rc::make_mut(entry.get_mut().nodes.get_mut(&ROOT).unwrap()));
         assert!(wrong(&run).contains(what), "{}", wrong(&run));
+    }
+}
+
+/// Without a model the flushes say what was promised, and a recovery must lead to what was found.
+#[test]
+fn a_recording_of_which_nothing_else_is_known() {
+    let cuts = Effort { window_max: 5, subsets: 4, ..PREFIXES };
+    let run = workloads::storm(3);
+    let counts = sweep_log(&run.recording, cuts, 1).unwrap_or_else(|violation| panic!("{violation:?}"));
+    assert!(counts.states > 100 && counts.second_cuts > 0, "{counts:?}");
+    for site in [Site::Record, Site::Homes] {
+        let mut run = workloads::storm(5);
+        flip(&mut run, site, 1);
+        assert!(sweep_log(&run.recording, cuts, 1).is_err(), "{site:?}");
     }
 }

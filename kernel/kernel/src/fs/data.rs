@@ -62,7 +62,7 @@ pub fn mount(context: &PathContext) {
 
 /// Hangs a volume into the tree, and has it written back from now on.
 fn enter(context: &PathContext, part: &Part, source: &str, mounted: Mounted<Kernel>) {
-    let Mounted { volume, store, was_replayed, orphans } = mounted;
+    let Mounted { volume, store, was_replayed, orphans, grown } = mounted;
     let statistics = volume.statistics();
     let place = walk::lookup(context, &At::cwd(PLACE.as_bytes()), true);
     if let Err(error) = place.and_then(|place| place.hang(volume, false)) {
@@ -71,6 +71,9 @@ fn enter(context: &PathContext, part: &Part, source: &str, mounted: Mounted<Kern
     part.claim();
     if was_replayed {
         event!("data.replayed", name = part.name, orphans = orphans);
+    }
+    if let Some(blocks) = grown {
+        event!("data.grown", name = part.name, from = blocks.start, to = blocks.end);
     }
     if store.is_read_only() {
         let is_disk = vfs::Device::<Kernel>::is_read_only(part);

@@ -4,8 +4,10 @@
 //! none, those that nobody uses go.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use vfs::cache::{Cache, Limits};
+use vfs::dentry;
 
 use super::{Kernel, data};
 use crate::mm::{self, PageRef, frames};
@@ -19,6 +21,9 @@ const DIRTY_BACKGROUND_SHARE: u64 = 16;
 /// So many pages are freed at once: the next who want some find them.
 const BATCH: usize = 64;
 
+/// Names of files are kept up to one for so much of all memory; a name and its file take a twentieth of it.
+const BYTES_PER_NAME: u64 = 32768;
+
 static CACHE: Once<Arc<Cache<Kernel>>> = Once::new();
 
 /// The page cache.
@@ -31,6 +36,21 @@ pub fn cache() -> &'static Arc<Cache<Kernel>> {
             dirty_background: (pages / DIRTY_BACKGROUND_SHARE) as usize,
         })
     })
+}
+
+/// A name more is in memory: when there are too many, those that nobody uses go. Twice as many as are in use then may come before the next time.
+pub fn name_kept() {
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    static IS_PRUNING: AtomicBool = AtomicBool::new(false);
+    let least = (frames::total_bytes() / BYTES_PER_NAME) as usize;
+    if dentry::count() <= MOST.load(Ordering::Relaxed).max(least) || IS_PRUNING.swap(true, Ordering::Acquire) {
+        return;
+    }
+    for volume in super::root().map(|root| root.mount().volumes()).unwrap_or_default() {
+        volume.root().prune_unused();
+    }
+    MOST.store(2 * dentry::count(), Ordering::Relaxed);
+    IS_PRUNING.store(false, Ordering::Release);
 }
 
 /// Frees pages of the cache, or else metadata of file systems; says whether there were any.

@@ -76,6 +76,10 @@ impl vfs::World for Kernel {
         data::write_back_wanted();
     }
 
+    fn name_kept() {
+        memory::name_kept();
+    }
+
     fn report(source: &[u8], why: &dyn core::fmt::Display) {
         data::report(source, why);
     }

@@ -64,7 +64,7 @@ pub(super) struct State {
 
 impl State {
     fn is_changed(&self) -> bool {
-        self.has_new_times || self.size != self.known.size
+        self.has_new_times || self.is_cut || self.size != self.known.size
     }
 
     /// Pages have got their blocks.

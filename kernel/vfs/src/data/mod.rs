@@ -9,6 +9,7 @@
 //! - `pages`    reading and writing through the page cache, mapping
 //! - `clean`    write-back
 //! - `resize`   truncation, holes, room
+//! - `grow`     the volume takes in a device that became larger
 //!
 //! What is written goes into pages of the cache. A page over a hole has a block *reserved* when it becomes dirty, so its write-back does not fail for want of
 //! room. Write-back allocates the block, writes it, and only then enters it in the metadata, together with the size: metadata never lead to
@@ -24,6 +25,7 @@
 mod body;
 mod clean;
 mod file;
+mod grow;
 mod node;
 mod pages;
 mod resize;
@@ -33,6 +35,7 @@ mod table;
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use datafs::OpenError;
@@ -104,9 +107,11 @@ pub struct Mounted<W: World> {
     pub was_replayed: bool,
     /// Files without a name, and truncations that were not finished, that were found.
     pub orphans: u32,
+    /// How many blocks it had, and has: its device was larger, and it has grown.
+    pub grown: Option<Range<u64>>,
 }
 
-/// Opens the volume on a device; replays its log, and frees what had no name when it was last used.
+/// Opens the volume on a device; replays its log, frees what had no name when it was last used, and grows to a device that became larger.
 ///
 /// # Errors
 /// Why it cannot be mounted; nothing was changed then, but for what the log asks for.
@@ -121,12 +126,17 @@ pub fn mount<W: World>(
     let was_replayed = opened.wants_checkpoint();
     let store = Store::new(source, device, cache, opened).map_err(MountError::Device)?;
     let orphans = store.recover().map_err(MountError::Device)?;
+    let grown = store.fit().unwrap_or_else(|error| {
+        // It serves as it is.
+        store.report(&alloc::format!("it does not grow to its device: {error}"));
+        None
+    });
     let root = store.node(datafs::ROOT).map_err(MountError::Device)?;
     if crate::Inode::kind(&*root) != crate::Kind::Directory {
         return Err(MountError::Root);
     }
     let volume = Volume::new("datafs", source, false, root, Face(store.clone()));
-    Ok(Mounted { volume, store, was_replayed, orphans })
+    Ok(Mounted { volume, store, was_replayed, orphans, grown })
 }
 
 /// Reads superblock and log.

@@ -204,6 +204,7 @@ impl<W: World> Inode<W> for Node<W> {
         });
         if result.is_err() && had_new_times {
             self.body.state.lock().has_new_times = true;
+            self.body.note_changed();
         }
         result
     }

@@ -49,6 +49,8 @@ impl<W: World> Body<W> {
             }
         }
         self.state.lock().is_cut = true;
+        // Until it is done it is not forgotten, and the write-back goes on with it.
+        self.note_changed();
         self.finish_cut()
     }
 

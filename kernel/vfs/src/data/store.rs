@@ -25,8 +25,12 @@ use crate::device::{Device, Run};
 use crate::world::{Mutex, Page, Spin, mutex};
 use crate::{PAGE_SIZE, World};
 
-/// Pages that are kept for writing metadata, so that a commit needs no memory.
-const STAGING_PAGES: usize = 64;
+/// Pages that are kept for writing metadata. A plan that was made has to be carried out, for a volume whose log cannot be written is read-only from
+/// then on; so that must not take a page that may not be there. One would do: blocks beyond those there are pages for are written in a further turn, when
+/// the device is done with these. With so many the usual commit, of few blocks, takes none from elsewhere.
+const STAGING_KEPT: usize = 4;
+/// Pages that metadata are written through at once, as long as there is memory.
+const STAGING_MAX: usize = 64;
 /// How often an operation may stop for something before it is given up: far more than any needs.
 const STOPS_MAX: usize = 100_000;
 /// Failures of one volume that are reported.
@@ -85,6 +89,14 @@ pub(super) fn errno(error: datafs::Error) -> Errno {
     }
 }
 
+/// Takes pages until there are so many, or no memory.
+fn take_pages<W: World>(pages: &mut Vec<W::Page>, wanted: usize) {
+    while pages.len() < wanted {
+        let Some(page) = W::Page::zeroed() else { break };
+        pages.push(page);
+    }
+}
+
 impl<W: World> Store<W> {
     pub(super) fn new(
         source: &[u8],
@@ -92,8 +104,11 @@ impl<W: World> Store<W> {
         cache: &Arc<Cache<W>>,
         volume: datafs::Volume,
     ) -> Result<Arc<Self>, Errno> {
-        let staging: Option<Vec<_>> = (0..STAGING_PAGES).map(|_| W::Page::zeroed()).collect();
-        let staging = staging.ok_or(Errno::ENOMEM)?;
+        let mut staging = Vec::with_capacity(STAGING_MAX);
+        take_pages::<W>(&mut staging, STAGING_KEPT);
+        if staging.len() < STAGING_KEPT {
+            return Err(Errno::ENOMEM);
+        }
         Ok(Arc::new_cyclic(|this| Self {
             this: this.clone(),
             source: source.into(),
@@ -364,16 +379,16 @@ impl<W: World> Store<W> {
     }
 
     fn execute(&self, plan: &Plan) -> Result<(), Errno> {
-        let staging = self.staging.lock();
-        for step in plan.steps() {
-            match step {
-                Step::Flush => self.device.flush()?,
-                Step::Write(writes) => {
-                    writes.chunks(staging.len()).try_for_each(|writes| self.write_blocks(writes, &staging))?;
-                }
+        let mut staging = self.staging.lock();
+        let result = plan.steps().iter().try_for_each(|step| match step {
+            Step::Flush => self.device.flush(),
+            Step::Write(writes) => {
+                take_pages::<W>(&mut staging, writes.len().min(STAGING_MAX));
+                writes.chunks(staging.len()).try_for_each(|writes| self.write_blocks(writes, &staging))
             }
-        }
-        Ok(())
+        });
+        staging.truncate(STAGING_KEPT);
+        result
     }
 
     /// Writes blocks, consecutive ones together.

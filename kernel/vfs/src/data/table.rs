@@ -26,14 +26,13 @@ impl<W: World> Store<W> {
     pub(super) fn node(&self, number: InodeNumber) -> Result<Arc<Node<W>>, Errno> {
         match self.known(number) {
             Some(node) => Ok(node),
-            None => {
-                let (attributes, last) = self.run(|volume| {
-                    let attributes = volume.attributes(number)?;
-                    // What is not durable yet may have changed it.
-                    Ok((attributes, volume.running() - u64::from(!volume.is_changed())))
-                })?;
-                self.enter(number, attributes, last)
-            }
+            // Entered with the volume locked: who changes the file after its attributes are read finds it in the table.
+            None => self.run(|volume| {
+                let attributes = volume.attributes(number)?;
+                // What is not durable yet may have changed it.
+                let last = volume.running() - u64::from(!volume.is_changed());
+                Ok(self.enter(number, attributes, last))
+            })?,
         }
     }
 
@@ -74,6 +73,12 @@ impl<W: World> Store<W> {
         drop(nodes);
         // What was made in vain goes without the lock: it looks into the table.
         Ok(there.unwrap_or(node))
+    }
+
+    /// How many files are in memory.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.nodes.lock().len()
     }
 
     /// What is in memory of a file, if anything is.

@@ -13,7 +13,7 @@ use crate::inode::SetXattr;
 use crate::remove::unlink;
 use crate::testing::{MemoryDevice, Operation, Record};
 
-const BLOCKS: u64 = 1200;
+pub const BLOCKS: u64 = 1200;
 const LIMITS: Limits = Limits { dirty_max: 200, dirty_background: 100 };
 
 fn format(blocks: u64) -> Vec<u8> {
@@ -140,6 +140,55 @@ fn everything_is_found_again() {
     assert_eq!(target[..], [b'x'; 3000]);
     assert_eq!((stat(context, "null").unwrap().device, stat(context, "d").unwrap().links), (0x103, 2));
     again.check();
+}
+
+#[test]
+fn names_that_nobody_uses_are_forgotten_and_found_again() {
+    let disk = Disk::new();
+    let context = &disk.context;
+    mkdir(context, &at("d"), 0o755).unwrap();
+    mkdir(context, &at("d/e"), 0o755).unwrap();
+    (0..50).for_each(|number| write(context, &std::format!("d/e/f{number}"), &[number]).unwrap());
+    disk.store.sync().unwrap();
+    assert_eq!(disk.store.files(), 53);
+    let open_file = open(context, &at("d/e/f7"), O_RDWR, 0).unwrap();
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 4, "the open one and the directories on its way");
+    assert_eq!(open_file.path().text(&context.root).0, b"/d/e/f7");
+    assert_eq!(read(context, "d/e/f8").unwrap(), [8]);
+    let again = open(context, &at("d/e/f7"), O_RDONLY, 0).unwrap();
+    assert!(Arc::ptr_eq(again.path().dentry(), open_file.path().dentry()));
+    drop((again, open_file));
+    // The access time of the one that was read.
+    disk.store.sync().unwrap();
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 1);
+    // A mapping that is written and a working directory keep theirs, by whichever name.
+    link(context, &lookup(context, &at("d/e/f3"), false).unwrap(), &at("d/other")).unwrap();
+    disk.store.sync().unwrap();
+    let mapped = open(context, &at("d/other"), O_RDWR, 0).unwrap().file().unwrap().page(0, true).unwrap();
+    let inside = PathContext { cwd: lookup(context, &at("d/e"), true).unwrap(), ..context.clone() };
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 4, "root, two directories, the file that is mapped");
+    mapped.change(&mut |bytes| bytes[0] = 33);
+    assert_eq!(read(&inside, "f3").unwrap(), [33], "one file by either name");
+    unlink(&inside, &at("f3")).unwrap();
+    drop((mapped, inside));
+    disk.store.sync().unwrap();
+    context.root.dentry().prune_unused();
+    assert_eq!((disk.store.files(), read(context, "d/other").unwrap()), (1, vec![33]));
+    // What is dirty stays in memory, and is the file that is found.
+    write(context, "d/e/f9", b"changed").unwrap();
+    context.root.dentry().prune_unused();
+    disk.cache.reclaim(usize::MAX);
+    assert_eq!((disk.store.files(), read(context, "d/e/f9").unwrap()), (2, b"changed".to_vec()));
+    let unlinked = open(context, &at("d/e/f10"), O_RDONLY, 0).unwrap();
+    unlink(context, &at("d/e/f10")).unwrap();
+    context.root.dentry().prune_unused();
+    assert_eq!(read_all(&unlinked).unwrap(), [10], "it has no name, and is used");
+    assert_eq!(unlinked.path().text(&context.root).0, b"/d/e/f10 (deleted)");
+    drop(unlinked);
+    disk.again().check();
 }
 
 #[test]

@@ -34,6 +34,39 @@ fn a_write_that_fails_is_told_once_to_each_and_tried_again() {
 }
 
 #[test]
+fn a_truncation_that_failed_is_kept_and_ended_by_write_back() {
+    let disk = Disk::new();
+    let context = &disk.context;
+    let free = statistics(&context.root).bfree;
+    let file = open(context, &at("f"), O_CREAT | O_RDWR, 0o600).unwrap();
+    for piece in 0..200u64 {
+        file.write_at(piece * 2 * PAGE_SIZE as u64, &mut Slice::new(b"piece")).unwrap();
+    }
+    disk.store.close().unwrap();
+    disk.store.shrink(usize::MAX);
+    disk.device.fail(fault(Operation::Read, 0, true));
+    assert_eq!(file.truncate(10), Err(Errno::EIO));
+    drop(file);
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 2, "nobody else knows");
+    assert_eq!(disk.store.work(), Err(Errno::EIO));
+    disk.device.heal();
+    assert_eq!(stat(context, "f").unwrap().size, 10);
+    disk.store.work().unwrap();
+    context.root.dentry().prune_unused();
+    assert_eq!(disk.store.files(), 1);
+    let file = open(context, &at("f"), O_RDWR, 0).unwrap();
+    file.truncate(3 * PAGE_SIZE as u64).unwrap();
+    let mut wanted = vec![0; 3 * PAGE_SIZE];
+    wanted[..5].copy_from_slice(b"piece");
+    assert!(read(context, "f").unwrap() == wanted, "nothing comes back that was cut off");
+    unlink(context, &at("f")).unwrap();
+    drop(file);
+    assert_eq!(statistics(&context.root).bfree, free);
+    disk.again().check();
+}
+
+#[test]
 fn a_flush_that_fails_is_told_to_all_who_have_a_file_open() {
     let disk = Disk::new();
     let files = ["f", "g"].map(|name| open(&disk.context, &at(name), O_CREAT | O_RDWR, 0o600).unwrap());
@@ -70,6 +103,37 @@ fn a_log_that_cannot_be_written_makes_the_volume_read_only() {
         let after = Disk::of(disk.device.image());
         assert_eq!(read(&after.context, "kept").unwrap(), b"before");
         after.check();
+    }
+}
+
+/// Leaves a volume with many changed blocks of metadata; gives how many writes that took.
+fn left(disk: &Disk, has_memory: bool) -> u64 {
+    let context = &disk.context;
+    for number in 0..100u8 {
+        let name = std::format!("d{number}");
+        mkdir(context, &at(&name), 0o755).unwrap();
+        write(context, &std::format!("{name}/file"), &[number; 10]).unwrap();
+    }
+    let before = disk.device.count(Operation::Write);
+    WITHOUT_MEMORY.set(!has_memory);
+    let result = disk.store.close();
+    WITHOUT_MEMORY.set(false);
+    assert_eq!(result, Ok(()));
+    disk.device.count(Operation::Write) - before
+}
+
+#[test]
+fn without_memory_a_commit_takes_more_turns_and_gets_through() {
+    let (rich, poor) = (Disk::new(), Disk::new());
+    let (few, many) = (left(&rich, true), left(&poor, false));
+    assert!(many > few + 15, "{few} writes with memory, {many} without");
+    assert!(!poor.store.has_failed());
+    for disk in [rich, poor] {
+        let again = disk.again();
+        for number in 0..100u8 {
+            assert_eq!(read(&again.context, &std::format!("d{number}/file")).unwrap(), [number; 10]);
+        }
+        again.check();
     }
 }
 

@@ -5,6 +5,7 @@ mod blockdev;
 mod cache;
 mod data;
 mod data_failures;
+mod data_grow;
 mod device;
 mod errors;
 mod files;
@@ -39,6 +40,8 @@ pub struct Host;
 pub struct HostCpu;
 
 std::thread_local! {
+    /// No page is free for this thread.
+    pub static WITHOUT_MEMORY: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     static HELD: RefCell<u64> = const { RefCell::new(0) };
 }
 
@@ -89,7 +92,8 @@ impl HostPage {
 
 impl Page for HostPage {
     fn zeroed() -> Option<Self> {
-        Some(Self::new(vec![0; crate::PAGE_SIZE]))
+        let has_memory = !WITHOUT_MEMORY.with(std::cell::Cell::get);
+        has_memory.then(|| Self::new(vec![0; crate::PAGE_SIZE]))
     }
     fn in_place(bytes: &'static [u8]) -> Option<Self> {
         // What is shared in place may not be changed: a copy shows it if somebody tries, for the original stays as it was.

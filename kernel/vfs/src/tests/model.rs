@@ -204,7 +204,10 @@ fn check(context: &PathContext<Host>, model: &Model, directory: &str) {
 /// Applies the steps to a tree and gives what it has to be then.
 fn run(context: &PathContext<Host>, steps: &[Step]) -> Result<Model, TestCaseError> {
     let mut model = Model::default();
-    for step in steps {
+    for (number, step) in steps.iter().enumerate() {
+        if number % 5 == 4 {
+            context.root.dentry().prune_unused();
+        }
         let done = apply(context, step);
         prop_assert_eq!(done.is_ok(), model.apply(step), "{:?} gave {:?}", step, done);
     }
@@ -252,6 +255,8 @@ fn many_threads(context: PathContext<Host>) {
                     let step = step().new_tree(&mut runner).unwrap().current();
                     if round % 4 != number || round % 3 == 0 {
                         let _ = apply(&context, &step);
+                    } else {
+                        context.root.dentry().prune_unused();
                     }
                 }
             })

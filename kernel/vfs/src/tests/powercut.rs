@@ -30,7 +30,8 @@ struct Recorded {
     witness: Witness,
 }
 
-fn device(image: &[u8]) -> datatool::MemoryDevice {
+/// A device that holds an image.
+pub fn device(image: &[u8]) -> datatool::MemoryDevice {
     let mut device = datatool::MemoryDevice::new((image.len() / PAGE_SIZE) as u64);
     for (block, bytes) in
         image.chunks_exact(PAGE_SIZE).enumerate().filter(|(_, bytes)| bytes.iter().any(|&byte| byte != 0))
@@ -38,6 +39,24 @@ fn device(image: &[u8]) -> datatool::MemoryDevice {
         datatool::Device::write(&mut device, block as u64, bytes.try_into().unwrap()).unwrap();
     }
     device
+}
+
+/// What was done, block by block.
+pub fn events(records: Vec<Record>) -> Vec<Event> {
+    let mut events = Vec::new();
+    for record in records {
+        match record {
+            Record::Write { block, bytes } => events.extend(
+                bytes
+                    .chunks_exact(PAGE_SIZE)
+                    .zip(block..)
+                    .map(|(bytes, block)| Event::Write { block, bytes: Arc::new(bytes.try_into().unwrap()) }),
+            ),
+            Record::Flush => events.push(Event::Flush),
+            Record::Discard { .. } => panic!("nothing is discarded"),
+        }
+    }
+    events
 }
 
 impl Recorded {
@@ -50,18 +69,7 @@ impl Recorded {
 
     /// Events so far.
     fn time(&mut self) -> usize {
-        for record in self.disk.device.records() {
-            match record {
-                Record::Write { block, bytes } => self.log.extend(
-                    bytes
-                        .chunks_exact(PAGE_SIZE)
-                        .zip(block..)
-                        .map(|(bytes, block)| Event::Write { block, bytes: Arc::new(bytes.try_into().unwrap()) }),
-                ),
-                Record::Flush => self.log.push(Event::Flush),
-                Record::Discard { .. } => panic!("nothing is discarded"),
-            }
-        }
+        self.log.extend(events(self.disk.device.records()));
         self.log.len()
     }
 
@@ -117,7 +125,7 @@ impl Recorded {
     /// Ends the run; what was cut, or the first violation.
     fn sweep(mut self, skipped: Option<Site>) -> Result<Tried, Box<Violation>> {
         self.time();
-        let recording = Recording::new(self.before, self.log);
+        let recording = Recording::new(self.before, self.log).unwrap();
         let (witness, mut random) = (self.witness, Random::new(1));
         let epoch = |time| witness.epoch(time);
         every_state(&recording, &Choice { skipped, ..CHOICE }, &epoch, &mut |state, time| {

@@ -134,3 +134,25 @@ fn directories_move_with_their_contents() {
     assert_eq!(stat(&context, "/").unwrap().links, 4, "locked, open and the root's own two");
     assert_eq!(stat(&context, "open").unwrap().links, 3);
 }
+
+#[test]
+fn removed_directories_go_one_by_one_however_many_hold_each_other() {
+    const DEPTH: u64 = 20_000;
+    let options = tmpfs::Options { inodes_max: 2 * DEPTH, ..SMALL };
+    let root = Path::root_of(&Mount::root(tmpfs::volume("tmpfs", b"tmpfs", options)));
+    let mut inside = PathContext { cwd: root.clone(), root, ..tree() };
+    let mut above = Vec::new();
+    for _ in 0..DEPTH {
+        mkdir(&inside, &at("d"), 0o755).unwrap();
+        let below = lookup(&inside, &at("d"), true).unwrap();
+        above.push(core::mem::replace(&mut inside.cwd, below));
+    }
+    let last = inside.cwd.clone();
+    while let Some(directory) = above.pop() {
+        inside.cwd = directory;
+        rmdir(&inside, &at("d")).unwrap();
+    }
+    assert!(last.dentry().is_dead());
+    // A kernel thread's stack is short.
+    std::thread::Builder::new().stack_size(64 << 10).spawn(move || drop(last)).unwrap().join().unwrap();
+}

@@ -27,7 +27,7 @@ pub struct Places {
     /// A file of two extents, 4 blocks from 0 and 4 from 8, with a second name in the root; and an other like it.
     pub file: InodeNumber,
     pub other: InodeNumber,
-    /// A file whose map needs a node.
+    /// A file whose map needs two nodes.
     pub big: InodeNumber,
     /// A directory whose blocks need a node.
     pub many: InodeNumber,
@@ -119,7 +119,7 @@ fn fill(m: &mut Mounted<MemoryDevice>, places: &Places) {
         m.write(file, 8 * BLOCK as u64, &[2; 4 * BLOCK]).unwrap();
     }
     m.run(|v| v.link(places.file, ROOT, b"second", 6)).unwrap();
-    for at in 0..40 {
+    for at in 0..300 {
         m.write(places.big, at * 2 * BLOCK as u64, b"piece").unwrap();
     }
     m.run(|v| v.set_quota_id(places.project, 7, 6)).unwrap();

@@ -13,6 +13,14 @@ fn node_of_big(image: &Image) -> u64 {
     image.root_record(image.places.big, 0).block
 }
 
+/// Lets the two nodes of the map of `big` change places.
+pub fn swap_nodes_of_big(image: &mut Image) -> [u64; 2] {
+    let big = image.places.big;
+    let nodes = [0, 1].map(|at| image.root_record(big, at).block);
+    [0, 1].into_iter().for_each(|at| image.set_root_record(big, at, |record| record.block = nodes[1 - at]));
+    nodes
+}
+
 pub const CASES: &[Case] = &[
     ("a torn inode", |image| {
         let (file, home) = (image.places.file, image.home(image.places.file));
@@ -94,6 +102,15 @@ pub const CASES: &[Case] = &[
         let (big, block) = (image.places.big, node_of_big(image));
         image.set_root_record(big, 0, |record| record.high = 1);
         vec![(Fault::NodeKeys, block, big)]
+    }),
+    ("nodes in disorder", |image| {
+        let (big, [first, second]) = (image.places.big, swap_nodes_of_big(image));
+        vec![(Fault::NodeKeys, first, big), (Fault::NodeKeys, second, big)]
+    }),
+    ("a node in two places of a tree", |image| {
+        let (big, block) = (image.places.big, node_of_big(image));
+        image.set_root_record(big, 1, |record| record.block = block);
+        vec![(Fault::BlockShared, block, big)]
     }),
     ("an extent in the log", |image| {
         let (big, block) = (image.places.big, node_of_big(image));

@@ -3,9 +3,9 @@
 //! Damage of meaning has valid checksums: what is planted is sealed again.
 
 mod blocks;
-mod image;
-mod inodes;
-mod names;
+pub mod image;
+pub mod inodes;
+pub mod names;
 mod used;
 
 use std::collections::BTreeSet;

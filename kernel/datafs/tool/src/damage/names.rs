@@ -7,6 +7,14 @@ use datafs::{QUOTAS, ROOT};
 use super::image::{Image, hash_of, put32};
 use super::{Case, Found};
 
+/// Lets the second block of `many` that has a key end at the same hash, with an ordinal beyond 16 bits. Returns the node.
+pub fn ordinal_too_large(image: &mut Image) -> u64 {
+    let node = image.root_record(image.places.many, 0).block;
+    let first = image.node_record(node, 1);
+    image.set_node_record(node, 2, |record| (record.high, record.low) = (first.high, first.low + 0x1_0000));
+    node
+}
+
 /// The block with the names of `sub`.
 fn block_of_sub(image: &Image) -> u64 {
     image.names_blocks(image.places.sub)[0]
@@ -58,6 +66,18 @@ pub const CASES: &[Case] = &[
         let sub = image.places.sub;
         image.set_root_record(sub, 0, |record| record.low = 1);
         vec![(Fault::NodeKeys, image.home(sub), sub)]
+    }),
+    ("an ordinal that no name has", |image| {
+        let many = image.places.many;
+        let node = ordinal_too_large(image);
+        // what the block before is too narrow for now
+        let block = image.names_blocks(many)[1];
+        let bytes = image.block(block);
+        let mut found = vec![(Fault::NodeKeys, node, many)];
+        let border = image.node_record(node, 2).key();
+        let behind = entries(&bytes).filter(|entry| entry.inode != 0 && entry.key() >= border);
+        found.extend(behind.map(|_| (Fault::NamePlace, block, many)));
+        found
     }),
     ("two names in one place of the order", |image| {
         let twin = image.places.twins[1].clone();

@@ -40,6 +40,14 @@ pub struct Cut {
     pub parts: Vec<(usize, Part)>,
 }
 
+impl Cut {
+    /// Before anything happened.
+    #[must_use]
+    pub const fn start() -> Self {
+        Self { time: 0, parts: Vec::new() }
+    }
+}
+
 /// Numbers that a seed gives: SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -76,7 +84,7 @@ pub fn cuts(
 ) {
     let mut random = Random::new(seed);
     let mut pending: Vec<usize> = Vec::new();
-    let mut go_on = take(Cut { time: 0, parts: Vec::new() });
+    let mut go_on = take(Cut::start());
     for (at, event) in log.iter().enumerate().filter(|&(at, _)| !is_skipped(at)) {
         match event {
             Event::Flush => {

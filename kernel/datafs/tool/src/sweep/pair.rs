@@ -118,14 +118,25 @@ impl Pair {
         }
     }
 
-    fn is_short(&self, error: Error, blocks: u64) -> bool {
+    fn is_short(&mut self, error: Error, blocks: u64) -> bool {
         let statistics = self.mounted.volume.statistics();
         match error {
             Error::NoSpace => statistics.free < blocks + blocks.div_ceil(64),
             Error::NoInodes => statistics.inodes_free == 0,
-            Error::Quota => !self.model.limits.is_empty(),
+            Error::Quota => {
+                let limits: Vec<_> = self.model.limits.iter().map(|(&id, &limits)| (id, limits)).collect();
+                limits.into_iter().any(|(id, limits)| self.is_at_limit(id, limits, blocks))
+            }
             _ => false,
         }
+    }
+
+    /// Whether so many blocks, or the largest file, or an inode more would be too much for a quota.
+    fn is_at_limit(&mut self, id: u32, (blocks_max, inodes_max): (u64, u64), blocks: u64) -> bool {
+        let used = self.mounted.run(|volume| volume.quota(id)).expect("a quota can be read");
+        let largest = self.model.nodes.values().map(|node| node.cells.len() as u64).max().unwrap_or(0);
+        (blocks_max != 0 && used.blocks + blocks.max(largest + OPERATION_BLOCKS) > blocks_max)
+            || (inodes_max != 0 && self.model.inodes_of(id) + 1 > inodes_max)
     }
 }
 
@@ -152,6 +163,11 @@ impl Pair {
         let made = self.agree(made, |model, made| {
             model.create((directory, name), &new, made.copied().unwrap_or((InodeNumber::MAX, u32::MAX)))
         });
+        if let Ok((inode, _)) = made {
+            let quota = self.model.node(inode)?.attributes.quota;
+            let most = self.model.limits.get(&quota).map_or(0, |limits| limits.1);
+            assert!(most == 0 || self.model.inodes_of(quota) <= most, "more inodes than the quota allows");
+        }
         made.map(|(inode, _)| inode)
     }
 

@@ -1,14 +1,15 @@
 //! A recorded run, and the sweep over all ways in which it can end.
 
-use datafs::{BLOCK, Format, InodeNumber, New, ROOT};
+use datafs::{Format, New};
 
-use super::cut::{Cut, Effort, Random, cuts};
-use super::oracle::{Verdict, compare, undamaged, verify};
+use super::cut::{Effort, Random};
+use super::oracle::{compare, look, verify};
 use super::pair::{Claim, History, Pair};
-use super::record::{Event, Recorder, Site};
-use super::states::{Choice, Recording, State, Violation, every_state};
+use super::record::{Recorder, Site};
+use super::recover::recover;
+use super::states::{Choice, Recording, Violation, every_state};
 use crate::device::{Device, MemoryDevice};
-use crate::mounted::Mounted;
+use crate::mounted::{Mounted, read_log};
 
 /// What was done on a device, and what it should have led to.
 pub struct Run {
@@ -63,7 +64,7 @@ pub fn record(size: Size, work: impl FnOnce(&mut Pair)) -> Run {
     let before = device.clone();
     let mut pair = Pair::new(Mounted { device: Recorder::new(device), volume });
     work(&mut pair);
-    Run { recording: Recording::new(before, pair.mounted.device.log), history: pair.history }
+    Run { recording: Recording::new(before, pair.mounted.device.log).expect("a volume"), history: pair.history }
 }
 
 /// How much is tried.
@@ -117,75 +118,15 @@ pub fn sweep(run: &Run, skipped: Option<Site>, plan: &Plan) -> Result<Counts, Vi
         let claim = epoch(time).checked_sub(1).map_or(Claim::default(), |at| claims[at]);
         let record = verify(state.clone(), &run.history, claim)?;
         if plan.recover > 0 && random.below(plan.recover) == 0 {
+            let model = run.history.states[&record].reclaimed();
             counts.recoveries += 1;
-            counts.second_cuts += recover(run, plan, (state.clone(), record, claim), random.next())?;
+            counts.second_cuts += recover(state, plan.again, random.next(), &mut |state| {
+                let volume = read_log(state, look(state.blocks())).map_err(|failure| failure.to_string())?;
+                let mut mounted = Mounted { device: state.clone(), volume };
+                compare(&mut mounted, &model, &run.history.contents, claim.time)
+            })?;
         }
         Ok(())
     })?;
     Ok(Counts { cuts: tried.cuts, states: tried.states, ..counts })
-}
-
-/// Opens a state for writing; it must hold the same then, can be used, and its recovery can be cut in its turn: gives how often it was.
-fn recover(run: &Run, plan: &Plan, found: (State<'_>, u64, Claim), seed: u64) -> Verdict<usize> {
-    let (state, record, claim) = found;
-    let model = run.history.states[&record].reclaimed();
-    let again = |what| format!("when it was recovered: {what}");
-    let mut mounted = carry_through(Recorder::new(state.clone())).map_err(again)?;
-    compare(&mut mounted, &model, &run.history.contents, claim.time).map_err(again)?;
-    let log = std::mem::take(&mut mounted.device.log);
-    use_it(&mut mounted).map_err(again)?;
-    let sample = reservoir(&log, plan, &mut Random::new(seed));
-    for cut in &sample {
-        let mut second = state.clone();
-        second.apply(&log, cut);
-        let again = |what| format!("when its recovery was cut at {cut:?}: {what}");
-        let mut mounted = carry_through(second).map_err(again)?;
-        compare(&mut mounted, &model, &run.history.contents, claim.time).map_err(again)?;
-    }
-    Ok(sample.len())
-}
-
-fn carry_through<D: Device>(device: D) -> Verdict<Mounted<D>> {
-    let mounted = Mounted::open(device).and_then(|mut mounted| {
-        mounted.checkpoint()?;
-        Ok(mounted)
-    });
-    let mounted = mounted.map_err(|failure| failure.to_string())?;
-    undamaged(&mounted.device)?;
-    Ok(mounted)
-}
-
-/// A volume that was recovered takes new files.
-fn use_it<D: Device>(mounted: &mut Mounted<D>) -> Verdict<()> {
-    let new = New { mode: 0o100_600, user: 0, group: 0, device: 0, target: b"", time: 9 };
-    let name = b"made after the cut";
-    let result = mounted.run(|volume| volume.create(ROOT, name, &new)).and_then(|inode: InodeNumber| {
-        mounted.write(inode, 0, &[7; 3 * BLOCK])?;
-        mounted.sync()?;
-        mounted.contents(inode)
-    });
-    undamaged(&mounted.device)?;
-    match result {
-        Ok(bytes) if bytes == [7; 3 * BLOCK] => Ok(()),
-        Ok(_) => Err(String::from("a new file has other bytes")),
-        Err(crate::Failure::Volume(datafs::Error::NoSpace | datafs::Error::NoInodes)) => Ok(()),
-        Err(failure) => Err(format!("a new file cannot be written: {failure}")),
-    }
-}
-
-/// Some of the cuts of a recovery.
-fn reservoir(log: &[Event], plan: &Plan, random: &mut Random) -> Vec<Cut> {
-    let mut kept: Vec<Cut> = Vec::new();
-    let mut count = 0;
-    let effort = Effort { window_max: 0, subsets: 2, sectors: 1, torn: 1, stride: 1 };
-    cuts(log, |_| false, &effort, random.next(), &mut |cut| {
-        count += 1;
-        if kept.len() < plan.again {
-            kept.push(cut);
-        } else if let Some(place) = kept.get_mut(random.below(count)) {
-            *place = cut;
-        }
-        true
-    });
-    kept
 }

@@ -14,6 +14,7 @@ use super::cut::{Cut, Effort, WHOLE, cuts};
 use super::oracle::Verdict;
 use super::record::{Event, SECTOR, Site, sites};
 use crate::device::{Device, MemoryDevice};
+use crate::mounted::Result;
 
 /// What was done on a device.
 pub struct Recording {
@@ -28,14 +29,14 @@ pub struct Recording {
 impl Recording {
     /// Of what was done on a device with a volume.
     ///
-    /// # Panics
+    /// # Errors
     /// There is no volume on it.
-    #[must_use]
-    pub fn new(before: MemoryDevice, log: Vec<Event>) -> Self {
+    pub fn new(before: MemoryDevice, log: Vec<Event>) -> Result<Self> {
         let mut copies = [[0; BLOCK]; 2];
-        (0..2).for_each(|at| before.read(at as u64, &mut copies[at]).expect("a superblock"));
-        let superblock = Superblock::choose([&copies[0], &copies[1]]).expect("a superblock");
-        Self { before, log, geometry: superblock.geometry }
+        before.read(0, &mut copies[0])?;
+        before.read(1, &mut copies[1])?;
+        let superblock = Superblock::choose([&copies[0], &copies[1]])?;
+        Ok(Self { before, log, geometry: superblock.geometry })
     }
 }
 
@@ -80,7 +81,7 @@ pub fn every_state(
     choice: &Choice,
     epoch: &dyn Fn(usize) -> usize,
     judge: &mut dyn FnMut(&State<'_>, usize) -> Verdict<()>,
-) -> Result<Tried, Violation> {
+) -> std::result::Result<Tried, Violation> {
     let flushes = sites(&recording.log, &recording.geometry);
     let gone = flushes.iter().filter(|flush| Some(flush.1) == choice.skipped).map(|flush| flush.0);
     let gone: HashSet<usize> = gone.collect();
@@ -198,7 +199,13 @@ pub struct State<'a> {
     over: HashMap<u64, Arc<Bytes>>,
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
+    /// A device as it is.
+    #[must_use]
+    pub fn of(base: &'a MemoryDevice) -> Self {
+        Self { base, over: HashMap::new() }
+    }
+
     /// Lets a further log, cut too, go over it.
     ///
     /// # Panics
