@@ -29,7 +29,7 @@ ENTRY_POINT = 24
 
 @dataclass(frozen=True)
 class Base:
-    """A slot image whose base holds /srv: a long text, a program, two folders of several blocks."""
+    """A slot image whose base holds /extra: a long text, a program, two folders of several blocks."""
 
     raw: bytes
     files: Mapping[str, bytes]
@@ -57,8 +57,8 @@ class Base:
         return (node.tail - 32) // PAGE
 
     def lone_inode(self) -> tuple[str, int]:
-        """A file of /srv/inodes whose inode's block holds no inode that a test needs: path and block."""
-        inodes = [path for path in self.nodes if path.startswith("/srv/inodes/")]
+        """A file of /extra/inodes whose inode's block holds no inode that a test needs: path and block."""
+        inodes = [path for path in self.nodes if path.startswith("/extra/inodes/")]
         others = {self.block_of_inode(path) for path in self.nodes.keys() - {*inodes, *UNUSED}}
         return next((path, block) for path in inodes if (block := self.block_of_inode(path)) not in others)
 
@@ -96,18 +96,18 @@ def text() -> bytes:
 
 
 def build(image: Path, folder: Path, *options: str, on_disk: bool = False) -> Base:
-    """The base of a built image with /srv in it, made by mkfs.erofs with these options."""
+    """The base of a built image with /extra in it, made by mkfs.erofs with these options."""
     raw = slot_image(image)
     before, tree, after = folder / "before.erofs", folder / "tree", folder / "after.erofs"
     before.write_bytes(release.read_slot(raw).section(SectionType.EROFS))
     _run("/usr/bin/fsck.erofs", f"--extract={tree}", "--preserve-perms", "--no-preserve-owner", str(before))
     for name in ("names", "inodes"):
-        (tree / "srv" / name).mkdir(parents=True)
+        (tree / "extra" / name).mkdir(parents=True)
         for number in range(NAMES):
-            (tree / "srv" / name / f"{LONG_NAME}{number:03}").write_bytes(b"%03d\n" % number * 100)
-    (tree / "srv" / "data").write_bytes(text())
-    (tree / "srv" / "program").write_bytes((tree / "usr" / "bin" / "tools").read_bytes())
-    (tree / "srv" / "program").chmod(0o755)
+            (tree / "extra" / name / f"{LONG_NAME}{number:03}").write_bytes(b"%03d\n" % number * 100)
+    (tree / "extra" / "data").write_bytes(text())
+    (tree / "extra" / "program").write_bytes((tree / "usr" / "bin" / "tools").read_bytes())
+    (tree / "extra" / "program").chmod(0o755)
     _run("/usr/bin/mkfs.erofs", "--quiet", "--all-root", "-T1767225600", *options, str(after), str(tree))
     files = {f"/{path.relative_to(tree)}": path.read_bytes()
              for path in tree.rglob("*") if path.is_file() and not path.is_symlink()}

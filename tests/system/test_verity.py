@@ -123,29 +123,29 @@ def digest(person: Person, command: str) -> str:
 
 def check_damaged(person: Person, base: Base, blocks: dict[str, int]) -> None:
     """Each damaged block is an error for who needs it, and nothing else is touched."""
-    console, data = person.console, base.files["/srv/data"]
+    console, data = person.console, base.files["/extra/data"]
     assert told(person)["errors"] == "0"
     # file data: what lies before it is read, not a byte of it
     sound = data[: DAMAGED_PAGE * PAGE]
-    assert digest(person, "cat /srv/data") == hashlib.sha256(sound).hexdigest()
+    assert digest(person, "cat /extra/data") == hashlib.sha256(sound).hexdigest()
     assert EIO in person.output("cat /tmp/why")
     error_event(console, "block", blocks["data"], 0)
     # a hash above data that are as they were
-    start = blocks["tree"] * DIGESTS_PER_BLOCK - base.nodes["/srv/data"].raw
-    check_refused(person, f"dd if=/srv/data bs={PAGE} skip={start + 7} count=1 of=/tmp/part")
-    error_event(console, "tree", base.nodes["/srv/data"].raw + start + 7, 1)
+    start = blocks["tree"] * DIGESTS_PER_BLOCK - base.nodes["/extra/data"].raw
+    check_refused(person, f"dd if=/extra/data bs={PAGE} skip={start + 7} count=1 of=/tmp/part")
+    error_event(console, "tree", base.nodes["/extra/data"].raw + start + 7, 1)
     behind = data[(start + DIGESTS_PER_BLOCK) * PAGE :][: 4 * PAGE]
-    part = digest(person, f"dd if=/srv/data bs={PAGE} skip={start + DIGESTS_PER_BLOCK} count=4")
+    part = digest(person, f"dd if=/extra/data bs={PAGE} skip={start + DIGESTS_PER_BLOCK} count=4")
     assert part == hashlib.sha256(behind).hexdigest()
     # a directory, an inode, a page that is mapped
-    check_refused(person, f"cat /srv/names/{LONG_NAME}000")
+    check_refused(person, f"cat /extra/names/{LONG_NAME}000")
     error_event(console, "block", blocks["directory"], 0)
     check_refused(person, f"cat {base.lone_inode()[0]}")
     error_event(console, "block", blocks["inode"], 0)
-    assert person.run("/srv/program true").status == BUS_ERROR
+    assert person.run("/extra/program true").status == BUS_ERROR
     error_event(console, "block", blocks["program"], 0)
     # again, and it is no better; the system is
-    check_refused(person, f"dd if=/srv/data bs={PAGE} skip={DAMAGED_PAGE} count=1 of=/tmp/part")
+    check_refused(person, f"dd if=/extra/data bs={PAGE} skip={DAMAGED_PAGE} count=1 of=/tmp/part")
     assert person.output("wc -c </tmp/part") == "0"
     assert digest(person, "cat /bin/busybox") == hashlib.sha256(base.files["/usr/bin/busybox"]).hexdigest()
     assert int(told(person)["errors"]) >= len(blocks)
@@ -153,12 +153,12 @@ def check_damaged(person: Person, base: Base, blocks: dict[str, int]) -> None:
 
 def damaged(base: Base) -> tuple[bytes, dict[str, int]]:
     """The slot image with a bit changed in each kind of block but those that nothing works without."""
-    first = base.nodes["/srv/data"].raw
+    first = base.nodes["/extra/data"].raw
     region = -(-first // DIGESTS_PER_BLOCK) + DAMAGED_TREE
-    assert (region + 2) * DIGESTS_PER_BLOCK < first + len(base.files["/srv/data"]) // PAGE
+    assert (region + 2) * DIGESTS_PER_BLOCK < first + len(base.files["/extra/data"]) // PAGE
     blocks = {
-        "data": first + DAMAGED_PAGE, "directory": base.nodes["/srv/names"].raw, "inode": base.lone_inode()[1],
-        "program": base.entry_block("/srv/program"),
+        "data": first + DAMAGED_PAGE, "directory": base.nodes["/extra/names"].raw, "inode": base.lone_inode()[1],
+        "program": base.entry_block("/extra/program"),
     }  # fmt: skip
     assert len(set(blocks.values())) == len(blocks)
     # behind the superblock and the one block of the upper level
