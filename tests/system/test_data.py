@@ -4,76 +4,20 @@ ends; and the volume is whole each time."""
 from __future__ import annotations
 
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from swiftbuild.machine.media import mapped, prepare
-from swiftbuild.machine.qemu import Machine, machine
-from swiftbuild.machine.spec import QEMU_IMG, Media, Spec
+from swiftbuild.machine.media import mapped
+from swiftbuild.machine.spec import QEMU_IMG
 from swiftbuild.model.disk import DiskTable
-from swiftbuild.scenarios.boot import wait_ready
 from swiftbuild.scenarios.session import Person
 from swiftbuild.wire import gpt
 
-from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, spec
-from tests.system.test_session import SCRIPT_SECONDS, SCRIPTS, password, run_script
+from tests.system.conftest import BOOT_SECONDS, image_of
+from tests.system.datadisk import MACHINES, NODE, Disk
+from tests.system.test_session import SCRIPT_SECONDS, SCRIPTS, run_script
 
-MACHINES = {"qemu": spec("qemu", way="direct", cpus=2), "hetzner": spec("hetzner", cpus=2)}
 pytestmark = [pytest.mark.system, pytest.mark.parametrize("profile", MACHINES)]
-NODE = {"qemu": "vda6", "hetzner": "sda6"}
-"""What the kernel calls the data partition."""
-
-
-class Disk:
-    """A machine's disk, from boot to boot."""
-
-    def __init__(self, profile: str, folder: Path, *packages: str) -> None:
-        self.spec: Spec = MACHINES[profile]
-        self.folder = folder
-        self.boots = 0
-        self.media: Media = prepare(self.spec, image_of(profile, *packages), folder)
-
-    @contextmanager
-    def boot(self) -> Iterator[Person]:
-        """root at the prompt."""
-        self.boots += 1
-        folder = self.folder / f"boot-{self.boots}"
-        folder.mkdir()
-        print(f"console log: {folder / 'console.log'}")
-        with machine(self.spec, lambda _: self.media, folder=folder) as running:
-            self.running: Machine = running
-            wait_ready(running, seconds=BOOT_SECONDS)
-            person = Person(running.console)
-            person.log_in("root", password(self.spec.profile, "root"))
-            yield person
-
-    def events(self, name: str) -> list[dict[str, str]]:
-        """Those of the boot that runs, or ran last."""
-        return [dict(event.fields) for event in self.running.console.events if event.name == name]
-
-    def stop(self, person: Person, command: str, reason: str) -> None:
-        """The guest ends the machine."""
-        person.console.send(f"{command}\n")
-        assert self.running.ended(seconds=BOOT_SECONDS) == reason
-        assert self.events("data.error") == []
-
-    def cut(self) -> None:
-        """QEMU ends at once: what the guest has not handed to its disk is gone."""
-        self.running.monitor().execute("quit")
-        self.running.process.wait(BOOT_SECONDS)
-
-    def check(self, *, status: int = 0) -> str:
-        """`swiftbuild data fsck` reads every byte of the volume's metadata."""
-        assert self.media.disk
-        raw = self.folder / "disk.img"
-        subprocess.run([QEMU_IMG, "convert", "-O", "raw", str(self.media.disk), str(raw)], check=True)
-        words = [sys.executable, "-m", "swiftbuild", "-q", "data", "fsck", str(raw)]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
 
 
 def free_kib(person: Person) -> int:

@@ -150,7 +150,7 @@ def _devices(machine: Spec, media: Media) -> list[str]:
     if media.disk is not None:
         out += _disk_nodes(media.disk, media.filters)
         drive = "scsi-hd,bus=scsi.0" if scsi else f"virtio-blk-{bus}"
-        out += ["-device", f"{drive},drive=disk,bootindex=0"]
+        out += ["-device", f"{drive},drive=disk,id=boot-disk,bootindex=0"]
     if machine.network:
         no_rom = ",romfile=" if bus == "pci" else ""
         out += ["-netdev", "user,id=net", "-device", f"virtio-net-{bus},netdev=net{no_rom}"]

@@ -250,9 +250,9 @@ impl<W: World> Body<W> {
         self.failures.load(Ordering::Acquire) + self.store.unstable()
     }
 
-    /// Pages from `page` on cannot be read.
+    /// A page cannot be read.
     pub(super) fn note_unread(&self, page: u64, error: Errno) {
-        self.store.report(&format!("inode {} is not read from page {page} on: {error}", self.number));
+        self.store.report(&format!("inode {} is not read at page {page}: {error}", self.number));
     }
 
     fn note_failure(&self, error: Errno) {

@@ -45,7 +45,13 @@ impl<W: World> Body<W> {
             at = end;
         }
         clear(&pages[inside..]);
-        self.store.device().read_runs(&runs).inspect_err(|error| self.note_unread(first, *error))?;
+        // Of several pages the first is asked for again alone: what nobody wanted yet is nobody's error.
+        let is_wanted = pages.len() == 1;
+        self.store.device().read_runs(&runs).inspect_err(|error| {
+            if is_wanted {
+                self.note_unread(first, *error);
+            }
+        })?;
         for (page, place) in pages.iter().zip(first..) {
             if punching.contains(&place) {
                 clear(core::slice::from_ref(page));
