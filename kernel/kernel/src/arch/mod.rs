@@ -7,6 +7,7 @@ pub mod fp;
 pub mod gicv3;
 pub mod idreg;
 pub mod irq;
+mod memory;
 pub mod mmu;
 pub mod psci;
 pub mod rndr;
