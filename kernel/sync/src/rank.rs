@@ -37,6 +37,8 @@ impl Rank {
     pub const DEVICE: Rank = Rank(32);
     /// The random generator.
     pub const RANDOM: Rank = Rank(34);
+    /// The date.
+    pub const CLOCK: Rank = Rank(35);
     /// A wait queue.
     pub const WAIT_QUEUE: Rank = Rank(36);
     /// The stacks that no thread uses.

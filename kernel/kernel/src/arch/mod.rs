@@ -17,4 +17,5 @@ pub mod thread;
 pub mod timer;
 pub mod trap;
 pub mod user;
+pub mod vdso;
 pub mod vectors;
