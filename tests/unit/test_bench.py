@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.bench import page
 from tests.bench.storage.figures import Compared, Cost, above, amount, ratio, row, section, spread
 from tests.bench.storage.works import Work
@@ -43,6 +45,8 @@ def test_a_row_has_both_sides() -> None:
 
 def test_what_is_more_than_the_peers_is_named() -> None:
     assert above([Compared(WORK, OURS, PEER), Compared(WORK, PEER, PEER)]) == ["random write: flushes, written"]
+    near, over = replace(PEER, written=4000 * 1.004), replace(PEER, written=4000 * 1.006)
+    assert above([Compared(WORK, near, PEER), Compared(WORK, over, PEER)]) == ["random write: written"]
     text = section([Compared(WORK, OURS, PEER)], "note")
     assert text.startswith("## Storage\n\nnote\n\n| work, per unit |")
     assert text.count("\n| ") == 3

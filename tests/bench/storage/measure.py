@@ -32,7 +32,11 @@ A unit of work on /data, and beside it on ext4 of mkfs.ext4's defaults, mounted 
 programs, board (1 CPU, direct) and QEMU disk, with {room} MiB for either; "ours / ext4's = ratio". Instructions are
 those executed, without idle; writes and flushes are requests at the disk between the work's start and its end. SQLite's
 commits are single rows with `synchronous=FULL`. Wall time is the ratio of {runs} pairs of runs in turn: median, least
-and greatest."""
+and greatest. What either writes back by itself comes by the clock: figures within half a percent count as the same.
+
+Below 512 MiB mkfs.ext4 takes blocks of 1 KiB, and records of its journal shrink with them: on 256 MiB it wrote 10,318
+bytes a commit in WAL mode (here 12,407) and 28,773 with a rollback journal (here 29,004), and read 69.6 bytes a commit
+(here 73.7) and 0.31 a row of the load (here 0.61). Its other figures were not below those here."""
 
 
 def plugin(folder: Path) -> Path:
