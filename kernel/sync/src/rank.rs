@@ -53,6 +53,8 @@ impl Rank {
     pub const HEAP: Rank = Rank(50);
     /// The kernel's own mappings.
     pub const KERNEL_MAP: Rank = Rank(52);
+    /// A CPU's own free pages.
+    pub const FRAME_CACHE: Rank = Rank(53);
     /// Physical pages.
     pub const FRAMES: Rank = Rank(54);
     /// The ring of events.
