@@ -115,10 +115,10 @@ impl Bitmap<'_> {
         u64_at(self.bytes, word as usize * 8) | self.busy.map_or(0, |busy| busy.words[word as usize])
     }
 
-    /// The first bit from `at` on that is free, or not used; the limit when there is none.
-    fn next(&self, at: u32, is_used: bool) -> u32 {
-        let mut at = at;
-        while at < self.limit {
+    /// The first bit from `at` on that is used, or not; `end` or the limit when there is none before.
+    fn next(&self, at: u32, end: u32, is_used: bool) -> u32 {
+        let (mut at, end) = (at, end.min(self.limit));
+        while at < end {
             let word = if is_used { self.used(at / 64) } else { !self.used(at / 64) };
             let same = (word >> (at % 64)).trailing_zeros().min(64 - at % 64);
             at += same;
@@ -126,23 +126,23 @@ impl Bitmap<'_> {
                 break;
             }
         }
-        at.min(self.limit)
+        at.min(end)
     }
 
     /// The first run of `want` free bits from `from` on, or else the longest.
     fn search(&self, from: u32, want: u32) -> FreeRun {
-        let first = self.next(from, false);
+        let first = self.next(from, self.limit, false);
         let mut best = FreeRun { first, start: first, count: 0 };
         let mut start = first;
         while start < self.limit {
-            let end = self.next(start, true).min(start + want);
+            let end = self.next(start, start.saturating_add(want), true);
             if end - start > best.count {
                 best = FreeRun { first, start, count: end - start };
             }
             if best.count >= want {
                 break;
             }
-            start = self.next(end, false);
+            start = self.next(end, self.limit, false);
         }
         best
     }
@@ -282,7 +282,7 @@ impl Volume {
             && place.group < self.state.groups
             && place.index >= self.geometry.static_blocks()
         {
-            let end = self.bitmap(place.group)?.next(place.index, true).min(place.index.saturating_add(want));
+            let end = self.bitmap(place.group)?.next(place.index, place.index.saturating_add(want), true);
             if end > place.index {
                 return Ok(Some(self.take(place.group, place.index, end - place.index)));
             }
@@ -391,7 +391,7 @@ impl Volume {
             }
             let from = self.space.hint(group).first_inode;
             let bitmap = Bitmap { bytes: &self.bytes(slot)[INODE_BITMAP..], busy: None, limit: per_group };
-            let index = bitmap.next(from, false);
+            let index = bitmap.next(from, per_group, false);
             if index >= per_group {
                 continue;
             }
@@ -433,5 +433,52 @@ impl Volume {
         let hint = self.space.hint(group);
         hint.first_inode = hint.first_inode.min(index);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    const BITS: u32 = 256;
+
+    /// Words of all kinds: with runs, full, empty.
+    fn words() -> impl Strategy<Value = Vec<u64>> {
+        let word = prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), (0u32..64).prop_map(|bits| u64::MAX << bits)];
+        prop::collection::vec(word, BITS as usize / 64)
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_finds_what_a_look_at_each_bit_finds(
+            used in words(), busy in words(), limit in 0..=BITS, at in 0..=BITS, end in 0..=BITS, want in 1..2 * BITS
+        ) {
+            let mut words = [0; WORDS];
+            words[..busy.len()].copy_from_slice(&busy);
+            let busy = Busy { words, count: 1 };
+            let bytes: Vec<u8> = used.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let bitmap = Bitmap { bytes: &bytes, busy: Some(&busy), limit };
+            let is_used = |bit: u32| (used[bit as usize / 64] | busy.words[bit as usize / 64]) >> (bit % 64) & 1 == 1;
+            let next = |at: u32, value| (at..limit).find(|&bit| is_used(bit) == value).unwrap_or(limit);
+            for value in [false, true] {
+                let wanted = (at..end.min(limit)).find(|&bit| is_used(bit) == value).unwrap_or(end.min(limit));
+                prop_assert_eq!(bitmap.next(at.min(wanted), end, value), wanted);
+            }
+            let mut best = (at, 0);
+            let mut start = next(at, false);
+            let first = start;
+            while start < limit && best.1 < want {
+                let behind = next(start, true);
+                if (behind - start).min(want) > best.1 {
+                    best = (start, (behind - start).min(want));
+                }
+                start = next(behind, false);
+            }
+            let found = bitmap.search(at, want);
+            prop_assert_eq!((found.first, found.count), (first, best.1));
+            prop_assert!(best.1 == 0 || found.start == best.0);
+        }
     }
 }

@@ -5,13 +5,16 @@
 //! its free frames. Records of open sections that have free frames form a list, and allocation looks there first, so the memory in use stays
 //! dense. Where the records lie is the caller's: [`Store`].
 //!
-//! Blocks of 2^order frames, aligned to their size, come from one section, so the largest is 1 MiB.
+//! Blocks of 2^order frames, aligned to their size, come from one section, so the largest is 1 MiB. Single frames go through a [`Cache`] for each
+//! CPU.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod cache;
 mod section;
 mod slab;
 
+pub use cache::{CACHE_BATCH, CACHE_FRAMES_MAX, Cache};
 pub use section::{FRAMES_PER_SECTION, ORDER_MAX, Section};
 pub use slab::{CLASSES, Slab, SlabPage, SlabStore, class_for};
 
@@ -120,6 +123,34 @@ impl Frames {
                 return Some(self.taken(store, index, frame, order));
             }
         }
+    }
+
+    /// Takes single frames until `into` is full or none is left; gives how many.
+    pub fn allocate_many<S: Store>(&mut self, store: &mut S, into: &mut [u64]) -> usize {
+        let mut taken = 0;
+        while taken < into.len() {
+            let index = match self.first_partial {
+                NONE => match self.open_next(store) {
+                    Some(index) if store.section(index).free_frames() > 0 => index,
+                    Some(_) => continue,
+                    None => break,
+                },
+                index => index,
+            };
+            let mut found = [0; CACHE_BATCH];
+            let wanted = found.len().min(into.len() - taken);
+            let section = store.section(index);
+            let many = section.take_many(&mut found[..wanted]);
+            let is_empty = section.free_frames() == 0;
+            let base = u64::from(index) * FRAMES_PER_SECTION;
+            into[taken..].iter_mut().zip(&found[..many]).for_each(|(to, frame)| *to = base + *frame as u64);
+            taken += many;
+            self.free -= many as u64;
+            if is_empty {
+                self.unlink(store, index);
+            }
+        }
+        taken
     }
 
     /// Gives 2^`order` frames back that [`Frames::allocate`] gave.

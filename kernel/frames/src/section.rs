@@ -54,6 +54,20 @@ impl Section {
         Some(frame)
     }
 
+    /// Takes single frames, the lowest first, until `into` is full or none is left; gives how many.
+    pub fn take_many(&mut self, into: &mut [usize]) -> usize {
+        let mut taken = 0;
+        for (index, word) in self.free.iter_mut().enumerate() {
+            while *word != 0 && taken < into.len() {
+                into[taken] = index * 64 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                taken += 1;
+            }
+        }
+        self.count -= taken as u32;
+        taken
+    }
+
     /// Makes 2^`order` frames from `frame` on free.
     ///
     /// # Panics

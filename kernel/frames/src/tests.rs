@@ -72,6 +72,46 @@ fn freeing_twice_panics() {
     frames.release(&mut store, frame + 1, 0);
 }
 
+#[test]
+fn a_cache_moves_batches() {
+    let mut store = Map::default();
+    let mut frames = ram(&[(0, 1024)]);
+    let mut cache = Cache::new();
+    assert_eq!(cache.take(), None);
+    cache.fill(&mut frames, &mut store);
+    assert_eq!((cache.count(), frames.free_frames()), (CACHE_BATCH, 1023 - CACHE_BATCH as u64));
+    let taken: Vec<u64> = core::iter::from_fn(|| cache.take()).collect();
+    assert_eq!(taken, (1..=CACHE_BATCH as u64).collect::<Vec<_>>(), "the lowest first");
+    (100..100 + CACHE_FRAMES_MAX as u64).for_each(|_| cache.put(frames.allocate(&mut store, 0).unwrap()));
+    assert!(cache.is_full());
+    cache.spill(&mut frames, &mut store, CACHE_BATCH);
+    assert_eq!(cache.count(), CACHE_BATCH);
+    assert_eq!(cache.take(), Some(2 * CACHE_BATCH as u64 + CACHE_BATCH as u64), "what was put last stays");
+    cache.spill(&mut frames, &mut store, 0);
+    assert_eq!((cache.count(), frames.free_frames()), (0, 1023 - CACHE_BATCH as u64 - 1));
+}
+
+#[test]
+#[should_panic(expected = "index out of bounds")]
+fn a_full_cache_takes_no_more() {
+    let mut cache = Cache::new();
+    (0..=CACHE_FRAMES_MAX as u64).for_each(|frame| cache.put(frame));
+}
+
+#[test]
+fn a_cache_is_filled_with_what_is_left() {
+    let mut store = Map::default();
+    let mut frames = ram(&[(0, 4)]);
+    let mut cache = Cache::new();
+    cache.fill(&mut frames, &mut store);
+    assert_eq!((cache.count(), frames.free_frames()), (3, 0));
+    cache.take();
+    cache.take();
+    cache.take();
+    cache.fill(&mut frames, &mut store);
+    assert_eq!(cache.take(), None);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(u32),
@@ -126,6 +166,50 @@ proptest! {
             let lost = usable.len() as u64 - frames.free_frames() - used.len() as u64;
             // Only a section's one own frame goes missing.
             prop_assert!(lost <= frames.next_section as u64);
+        }
+    }
+
+    /// Several CPUs with a cache each: no frame is in two hands, and none is lost.
+    #[test]
+    fn caches_neither_lose_nor_share_frames(
+        length in 1_u64..300,
+        steps in prop::collection::vec((0_usize..3, any::<bool>(), any::<usize>(), any::<u8>()), 1..600),
+    ) {
+        let mut frames = ram(&[(0, length)]);
+        let mut store = Map::default();
+        let mut caches = [const { Cache::new() }; 3];
+        let mut held: Vec<u64> = Vec::new();
+        let total = if length == 1 { 0 } else { length - 1 };
+        for (cpu, takes, pick, other) in steps {
+            if takes {
+                let cache = &mut caches[cpu];
+                if cache.count() == 0 {
+                    cache.fill(&mut frames, &mut store);
+                }
+                let found = cache.take().or_else(|| {
+                    caches.iter_mut().for_each(|cache| cache.spill(&mut frames, &mut store, 0));
+                    frames.allocate(&mut store, 0)
+                });
+                match found {
+                    Some(frame) => {
+                        prop_assert!(frame < length && !held.contains(&frame) && !store.own.contains(&frame));
+                        held.push(frame);
+                    }
+                    None => prop_assert_eq!(held.len() as u64, total),
+                }
+            } else if !held.is_empty() {
+                let frame = held.swap_remove(pick % held.len());
+                if caches[cpu].is_full() {
+                    caches[cpu].spill(&mut frames, &mut store, CACHE_BATCH);
+                }
+                caches[cpu].put(frame);
+            }
+            if other == 0 {
+                caches.iter_mut().for_each(|cache| cache.spill(&mut frames, &mut store, 0));
+            }
+            let cached: usize = caches.iter().map(Cache::count).sum();
+            let opened = u64::from(frames.next_section > 0);
+            prop_assert_eq!(frames.free_frames() + cached as u64 + held.len() as u64, length - opened.min(length));
         }
     }
 }

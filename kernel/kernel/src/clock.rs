@@ -5,9 +5,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use linux::types::Timespec;
 
 use crate::arch::timer;
+use crate::mm::PageRef;
+use crate::sync::{Rank, SpinLock};
 
 /// Nanoseconds from 1970 to power-on.
 static OFFSET: AtomicU64 = AtomicU64::new(0);
+/// The page in which programs find it (`arch::vdso`), once there is one: it then says the same.
+static PAGE: SpinLock<Option<PageRef>> = SpinLock::new(Rank::CLOCK, None);
 
 fn since_power_on() -> u64 {
     timer::now().as_nanos() as u64
@@ -34,5 +38,21 @@ pub fn set_earliest(earliest: Timespec) {
 
 /// Sets the date, in nanoseconds since 1970.
 pub fn set_realtime(nanos: u64) {
-    OFFSET.store(nanos.saturating_sub(since_power_on()), Ordering::Relaxed);
+    let page = PAGE.lock();
+    let offset = nanos.saturating_sub(since_power_on());
+    OFFSET.store(offset, Ordering::Relaxed);
+    if let Some(page) = &*page {
+        page.store_word(offset);
+    }
+}
+
+/// The page in which programs find the offset; `None`: no memory.
+pub fn page() -> Option<PageRef> {
+    let mut page = PAGE.lock();
+    if page.is_none() {
+        let made = PageRef::zeroed()?;
+        made.store_word(offset_nanos());
+        *page = Some(made);
+    }
+    page.clone()
 }

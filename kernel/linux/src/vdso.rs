@@ -31,24 +31,19 @@ const SONAME: &str = "linux-vdso.so.1";
 const VERSION: &str = "LINUX_2.6.39";
 const NOP: u32 = 0xd503_201f;
 
-/// `mov x8, #number; svc #0`
-const fn call(number: usize) -> [u32; 2] {
-    [0xd280_0008 | (number as u32) << 5, 0xd400_0001]
+/// `mov x8, #rt_sigreturn; svc #0`
+const SIGRETURN: [u32; 2] = [0xd280_0008 | (crate::nr::RT_SIGRETURN as u32) << 5, 0xd400_0001];
+
+/// The functions of Linux's arm64 vDSO, with the code of `clock_gettime`, `gettimeofday` and `clock_getres`. `__kernel_rt_sigreturn` comes first.
+#[must_use]
+pub const fn functions<'a>([gettime, timeofday, getres]: [&'a [u32]; 3]) -> [Function<'a>; 4] {
+    [
+        Function { name: "__kernel_rt_sigreturn", code: &SIGRETURN },
+        Function { name: "__kernel_clock_gettime", code: gettime },
+        Function { name: "__kernel_gettimeofday", code: timeofday },
+        Function { name: "__kernel_clock_getres", code: getres },
+    ]
 }
-
-const RET: u32 = 0xd65f_03c0;
-const SIGRETURN: [u32; 2] = call(crate::nr::RT_SIGRETURN);
-const CLOCK_GETTIME: [u32; 3] = [call(crate::nr::CLOCK_GETTIME)[0], call(crate::nr::CLOCK_GETTIME)[1], RET];
-const GETTIMEOFDAY: [u32; 3] = [call(crate::nr::GETTIMEOFDAY)[0], call(crate::nr::GETTIMEOFDAY)[1], RET];
-const CLOCK_GETRES: [u32; 3] = [call(crate::nr::CLOCK_GETRES)[0], call(crate::nr::CLOCK_GETRES)[1], RET];
-
-/// The functions of Linux's arm64 vDSO, each as the system call of its name. `__kernel_rt_sigreturn` comes first.
-pub const FUNCTIONS: [Function<'static>; 4] = [
-    Function { name: "__kernel_rt_sigreturn", code: &SIGRETURN },
-    Function { name: "__kernel_clock_gettime", code: &CLOCK_GETTIME },
-    Function { name: "__kernel_gettimeofday", code: &GETTIMEOFDAY },
-    Function { name: "__kernel_clock_getres", code: &CLOCK_GETRES },
-];
 
 /// The System V hash of a symbol's name (System V ABI, chapter 5).
 fn hash(name: &str) -> u32 {
@@ -220,6 +215,8 @@ mod tests {
     use super::*;
     use std::process::Command;
     use std::string::String;
+
+    const FUNCTIONS: [Function<'static>; 4] = functions([&[NOP; 40], &[NOP; 20], &[NOP]]);
 
     #[test]
     fn sigreturn_is_what_unwinders_know() {

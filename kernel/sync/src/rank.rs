@@ -37,6 +37,8 @@ impl Rank {
     pub const DEVICE: Rank = Rank(32);
     /// The random generator.
     pub const RANDOM: Rank = Rank(34);
+    /// The date.
+    pub const CLOCK: Rank = Rank(35);
     /// A wait queue.
     pub const WAIT_QUEUE: Rank = Rank(36);
     /// The stacks that no thread uses.
@@ -51,6 +53,8 @@ impl Rank {
     pub const HEAP: Rank = Rank(50);
     /// The kernel's own mappings.
     pub const KERNEL_MAP: Rank = Rank(52);
+    /// A CPU's own free pages.
+    pub const FRAME_CACHE: Rank = Rank(53);
     /// Physical pages.
     pub const FRAMES: Rank = Rank(54);
     /// The ring of events.

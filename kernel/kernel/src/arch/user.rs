@@ -9,18 +9,25 @@ core::arch::global_asm!(
 user_copy_start:
 .global user_copy_in
 user_copy_in:
-1:  cmp     x2, #32
-    b.lo    4f
-    ldtr    x4, [x0]
+    subs    x2, x2, #64
+    b.lo    5f
+1:  ldtr    x4, [x0]
     ldtr    x5, [x0, #8]
     ldtr    x6, [x0, #16]
     ldtr    x7, [x0, #24]
+    ldtr    x8, [x0, #32]
+    ldtr    x9, [x0, #40]
+    ldtr    x10, [x0, #48]
+    ldtr    x11, [x0, #56]
     stp     x4, x5, [x1]
     stp     x6, x7, [x1, #16]
-    add     x0, x0, #32
-    add     x1, x1, #32
-    sub     x2, x2, #32
-    b       1b
+    stp     x8, x9, [x1, #32]
+    stp     x10, x11, [x1, #48]
+    add     x0, x0, #64
+    add     x1, x1, #64
+    subs    x2, x2, #64
+    b.hs    1b
+5:  add     x2, x2, #64
 4:  cmp     x2, #8
     b.lo    2f
     ldtr    x4, [x0]
@@ -40,18 +47,25 @@ user_copy_in:
 // x0 = kernel source, x1 = user destination, x2 = bytes.
 .global user_copy_out
 user_copy_out:
-1:  cmp     x2, #32
-    b.lo    4f
-    ldp     x4, x5, [x0]
+    subs    x2, x2, #64
+    b.lo    5f
+1:  ldp     x4, x5, [x0]
     ldp     x6, x7, [x0, #16]
+    ldp     x8, x9, [x0, #32]
+    ldp     x10, x11, [x0, #48]
     sttr    x4, [x1]
     sttr    x5, [x1, #8]
     sttr    x6, [x1, #16]
     sttr    x7, [x1, #24]
-    add     x0, x0, #32
-    add     x1, x1, #32
-    sub     x2, x2, #32
-    b       1b
+    sttr    x8, [x1, #32]
+    sttr    x9, [x1, #40]
+    sttr    x10, [x1, #48]
+    sttr    x11, [x1, #56]
+    add     x0, x0, #64
+    add     x1, x1, #64
+    subs    x2, x2, #64
+    b.hs    1b
+5:  add     x2, x2, #64
 4:  cmp     x2, #8
     b.lo    2f
     ldr     x4, [x0], #8

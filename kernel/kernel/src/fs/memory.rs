@@ -60,7 +60,7 @@ fn reclaim() -> bool {
 
 /// A page for a file system.
 pub fn page() -> Option<PageRef> {
-    if frames::free_bytes() < frames::total_bytes() / FREE_SHARE {
+    if frames::is_short(FREE_SHARE) {
         reclaim();
     }
     PageRef::zeroed().or_else(|| if reclaim() { PageRef::zeroed() } else { None })

@@ -1,28 +1,48 @@
-//! Physical pages: the pure allocator of crate `frames` over the real memory.
+//! Physical pages: the pure allocator of crate `frames` over the real memory, with a cache of single pages for each CPU in front of it.
 //!
 //! Per open section (2 MiB) there are a page of [`FrameInfo`]s, at a fixed place of the metadata window, and a [`Section`] record in another
 //! window. Both windows are mapped as sections are opened, with frames of the section itself.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use frames::{FRAMES_PER_SECTION, Frames, Region, Section, SlabPage, Store};
+use frames::{CACHE_BATCH, Cache, FRAMES_PER_SECTION, Frames, Region, Section, SlabPage, Store};
 use paging::walk::{self, Tables};
 use paging::{Access, Attributes, Descriptor, Level, Memory, PAGE_SIZE};
 
 use super::kmap;
 use super::layout::{META_BASE, SECTION_BASE};
+use crate::arch::cpu::{self, CPUS_MAX};
 use crate::arch::mmu;
 use crate::sync::{Rank, SpinLock};
 
 static FRAMES: SpinLock<Frames> = SpinLock::new(Rank::FRAMES, Frames::new());
+
+/// How many are free there, for who does not hold the lock: what it was when the lock was last given back.
+static FREE: AtomicU64 = AtomicU64::new(0);
+
+/// Does something with the lock held.
+fn with_frames<T>(work: impl FnOnce(&mut Frames) -> T) -> T {
+    let mut frames = FRAMES.lock_irq();
+    let result = work(&mut frames);
+    FREE.store(frames.free_frames(), Ordering::Relaxed);
+    result
+}
+
+/// A CPU's cache, on cache lines of its own. Its own CPU takes the lock, and another one only when memory is short.
+#[repr(align(128))]
+struct CpuCache(SpinLock<Cache>);
+
+static CACHES: [CpuCache; CPUS_MAX] = [const { CpuCache(SpinLock::new(Rank::FRAME_CACHE, Cache::new())) }; CPUS_MAX];
 
 /// Bytes from one section record to the next.
 const RECORD_STRIDE: u64 = 128;
 const _: () = assert!(size_of::<Section>() as u64 <= RECORD_STRIDE);
 
 /// What is kept for each frame of an open section: for an allocated page, how many [`super::PageRef`]s and table entries share it; for a page of
-/// the heap, a [`SlabPage`].
+/// the heap, a [`SlabPage`]; for one in a CPU's cache, [`CACHED`].
 type FrameInfo = u64;
+/// Neither a count of shares nor a page of the heap: there is no class 31 of slots.
+const CACHED: FrameInfo = FrameInfo::MAX;
 const _: () = assert!(size_of::<SlabPage>() == size_of::<FrameInfo>());
 const _: () = assert!(size_of::<FrameInfo>() as u64 * FRAMES_PER_SECTION == PAGE_SIZE);
 
@@ -35,6 +55,15 @@ pub fn shares(frame: u64) -> &'static AtomicU32 {
     // SAFETY: the frame is allocated, so its section is open and its information is mapped for good, aligned, and not a heap page's. All
     // accesses to it are atomic.
     unsafe { AtomicU32::from_ptr(info(frame).cast()) }
+}
+
+/// Says whether a page is in a cache; gives what was said before. The caller has the page and nobody else.
+fn set_info(frame: u64, new: FrameInfo) -> FrameInfo {
+    // SAFETY: as in `shares`; nobody else has the page, so nobody reads or writes this meanwhile, unless it is freed twice, which is found here.
+    let info = unsafe { AtomicU64::from_ptr(info(frame)) };
+    let before = info.load(Ordering::Relaxed);
+    info.store(new, Ordering::Relaxed);
+    before
 }
 
 /// What the heap remembers of one of its pages.
@@ -113,27 +142,74 @@ impl Store for Windows {
 /// Adds RAM, in ascending order, before the first allocation. False: too many regions.
 pub fn add(start: u64, end: u64) -> bool {
     let region = Region { start: start.div_ceil(PAGE_SIZE), end: end / PAGE_SIZE };
-    region.start >= region.end || FRAMES.lock_irq().add(region)
+    region.start >= region.end || with_frames(|frames| frames.add(region))
 }
 
 /// Takes 2^`order` pages; gives the first one's frame number. What is in them is unknown.
 pub fn allocate(order: u32) -> Option<u64> {
-    FRAMES.lock_irq().allocate(&mut Windows, order)
+    let from_all = || with_frames(|frames| frames.allocate(&mut Windows, order));
+    let found = if order == 0 { from_own_cache() } else { from_all() };
+    let frame = found.or_else(|| {
+        // What is missing may lie in the caches.
+        caches().for_each(|cache| {
+            let mut cache = cache.lock_irq();
+            with_frames(|frames| cache.spill(frames, &mut Windows, 0));
+        });
+        from_all()
+    })?;
+    if order == 0 {
+        set_info(frame, 0);
+    }
+    Some(frame)
+}
+
+fn caches() -> impl Iterator<Item = &'static SpinLock<Cache>> {
+    CACHES[..cpu::all().len()].iter().map(|cache| &cache.0)
+}
+
+/// This CPU's cache. The kernel is not preempted, so the CPU stays the same until the caller has the lock.
+fn own_cache() -> &'static SpinLock<Cache> {
+    &CACHES[cpu::this().index].0
+}
+
+fn from_own_cache() -> Option<u64> {
+    let mut cache = own_cache().lock_irq();
+    if cache.count() == 0 {
+        with_frames(|frames| cache.fill(frames, &mut Windows));
+    }
+    cache.take()
 }
 
 /// Of all memory this part is left to the kernel's heap: programs and caches do not get the last pages, so that they, and not the kernel, are refused.
 const HEAP_SHARE: u64 = 64;
 
+/// No more than this part of all memory is free, without what the CPUs have for themselves: nobody's lock is taken for that.
+pub fn is_short(share: u64) -> bool {
+    FREE.load(Ordering::Relaxed) <= total_bytes() / PAGE_SIZE / share
+}
+
 /// Takes a page for a program or a cache.
 pub fn allocate_page() -> Option<u64> {
-    let reserve = total_bytes() / PAGE_SIZE / HEAP_SHARE;
-    let mut frames = FRAMES.lock_irq();
-    if frames.free_frames() <= reserve { None } else { frames.allocate(&mut Windows, 0) }
+    let frame = if is_short(HEAP_SHARE) { None } else { from_own_cache() }?;
+    set_info(frame, 0);
+    Some(frame)
 }
 
 /// Gives them back.
+///
+/// # Panics
+/// When one of them is free already: that is a bug in the kernel, and memory is no longer to be trusted.
 pub fn release(frame: u64, order: u32) {
-    FRAMES.lock_irq().release(&mut Windows, frame, order);
+    if order > 0 {
+        return with_frames(|frames| frames.release(&mut Windows, frame, order));
+    }
+    let before = set_info(frame, CACHED);
+    assert!(before != CACHED, "page freed twice");
+    let mut cache = own_cache().lock_irq();
+    if cache.is_full() {
+        with_frames(|frames| cache.spill(frames, &mut Windows, CACHE_BATCH));
+    }
+    cache.put(frame);
 }
 
 /// Bytes of RAM that the firmware gave, in use by whatever.
@@ -153,7 +229,8 @@ pub fn total_bytes() -> u64 {
 /// Bytes that can be allocated.
 #[must_use]
 pub fn free_bytes() -> u64 {
-    FRAMES.lock_irq().free_frames() * PAGE_SIZE
+    let cached: u64 = caches().map(|cache| cache.lock_irq().count() as u64).sum();
+    (FRAMES.lock_irq().free_frames() + cached) * PAGE_SIZE
 }
 
 /// Adds a share.

@@ -1,6 +1,6 @@
 //! A share of one physical page.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use paging::PAGE_SIZE;
 
@@ -105,6 +105,17 @@ impl PageRef {
         let whole = bytes.len() == PAGE_SIZE as usize && bytes.as_ptr().addr().is_multiple_of(PAGE_SIZE as usize);
         let physical = kmap::direct_to_physical(bytes.as_ptr().addr() as u64).filter(|_| whole)?;
         Some(Self::foreign(physical))
+    }
+
+    /// Stores the first eight bytes at once: who has the page mapped sees the old ones or the new ones.
+    ///
+    /// # Panics
+    /// When the page is foreign: those are read-only.
+    pub fn store_word(&self, word: u64) {
+        assert!(self.counted);
+        // SAFETY: an aligned word in a page of RAM that this share keeps; the kernel reaches it only through here.
+        let first = unsafe { AtomicU64::from_ptr(kmap::to_virtual(self.physical) as *mut u64) };
+        first.store(word, Ordering::Relaxed);
     }
 
     /// Copies bytes out, from `offset` on. Others may write the page meanwhile; then what is read is some mixture.

@@ -1,4 +1,4 @@
-"""`make bench`: measures and writes docs/benchmarks.md. No test: a time is never a verdict.
+"""What building costs, how large the parts are, and boots: times, instructions, memory.
 
 Boots are counted in guest instructions (`-icount shift=0`: one a nanosecond of guest time), so that they repeat. Wall
 seconds and build times are this host's at that moment; its load stands beside them.
@@ -14,18 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from swiftbuild.effects.project import load_profile, version
+from swiftbuild.effects.project import load_profile
 from swiftbuild.machine.spec import Spec, Way, spec
 from swiftbuild.scenarios.boot import Report, booting, wait_ready
 from swiftbuild.scenarios.session import Person
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "benchmarks.md"
+from tests.bench.page import table
+from tests.fakes import ROOT
+
 SECONDS = 600.0
 WARM_RUNS = 5
 CPUS = (1, 4)
@@ -35,55 +34,6 @@ KERNEL_SOURCE = "kernel/kernel/src/main.rs"
 LINUX_INSTRUCTIONS = {("qemu", 1): 935e6, ("qemu", 4): 941e6, ("hetzner", 2): 1213e6}
 LINUX_MEMORY_KIB = {1: 72148, 4: 82268}
 LINUX_IMAGE_BYTES = 27303872
-HEAD = """\
-# Benchmarks
-
-Written by `make bench`; `python -m tests.bench boots` measures one part anew and keeps the others. Instructions
-repeat and are counted from the event `kernel.entry`; seconds are the host's at that moment, and emulated.
-
-The Linux figures are Debian 12's Linux 6.1 (`linux-image-6.1.0-56-cloud-arm64`, default mitigations) on the same QEMU
-7.2 boards, median of 5: BusyBox as init from an uncompressed initramfs of 2.9 MB, `quiet`, until it prints that it is
-ready; 10⁶ ns of guest time under `-icount shift=0,sleep=off` from the start of the kernel's clock; memory is
-RAM - MemFree of 1 GiB. About half of its instructions are the crypto self-tests (340 without them, on 1 CPU).
-
-"""
-
-
-def main(wanted: Sequence[str]) -> None:
-    """Measures, prints as it goes, and puts each section into the page; those not wanted stay as they are."""
-    parts = {"builds": builds, "sizes": sizes, "boots": boots, "memory": memory}
-    sections = dict.fromkeys(parts, "")
-    if PAGE.exists():
-        for section in PAGE.read_text().split("\n## ")[1:]:
-            name = section.split("\n", maxsplit=1)[0].lower()
-            sections[name] = f"## {section.rstrip()}\n"
-    for name in wanted or list(parts):
-        load = f"{os.getloadavg()[0]:.1f}"
-        made = parts[name]()
-        when = f"{datetime.now(tz=UTC):%Y-%m-%d}, version {version(ROOT)}, commit {commit()}, {host()}, load {load}"
-        sections[name] = made.replace("\n", f"\n\nMeasured {when}.\n", 1)
-        print(sections[name], flush=True)
-    PAGE.write_text(HEAD + "\n".join(filter(None, sections.values())))
-
-
-def commit() -> str:
-    """The commit that is measured."""
-    done = subprocess.run(["/usr/bin/git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def host() -> str:
-    """The host in a few words."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{os.cpu_count()} × {model[1] if model else 'unknown processor'}"
-
-
-def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], note: str = "") -> str:
-    """A section of the page."""
-    lines = [f"## {title}", "", *([note, ""] if note else [])]
-    lines += ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
-    return "\n".join([*lines, ""])
 
 
 def timed(*words: str, cwd: Path) -> float:
@@ -167,7 +117,3 @@ def memory() -> str:
         rows.append((str(cpus), f"{used:,}", f"{peer:,} ({peer / used:.0f} ×)" if used else "–"))
     return table("Memory", ("CPUs", "KiB", "Linux 6.1"), rows,
                  "In use at the prompt: RAM less free pages, the base in RAM included, of 1 GiB.")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

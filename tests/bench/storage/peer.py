@@ -16,7 +16,6 @@ from pathlib import Path
 
 from swiftbuild.effects.apt import Apt
 from swiftbuild.effects.process import Runner
-from swiftbuild.machine.media import overlay
 from swiftbuild.machine.spec import Media
 
 from tests import guests
@@ -48,10 +47,9 @@ class Peer:
     initramfs: Path
     disk: Path
 
-    def media(self, folder: Path, **more: object) -> Media:
-        """For one machine: the disk is an overlay."""
-        return Media(kernel=self.kernel, initrd=self.initramfs, disk=overlay(self.disk, folder / "disk.qcow2"),
-                     command_line=COMMAND_LINE, **more)  # type: ignore[arg-type]
+    def media(self) -> Media:
+        """For a machine."""
+        return Media(kernel=self.kernel, initrd=self.initramfs, disk=self.disk, command_line=COMMAND_LINE)
 
 
 class Debs:
