@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.storage.measure import COUNTS, plugin
+from tests.bench.counter import Counter, Executed, build
 from tests.guests import QEMU
 
 PROGRAM = """
@@ -21,19 +21,16 @@ _start: mov x1, #{rounds}
 """
 
 
-def counted(folder: Path, rounds: int) -> tuple[int, int]:
-    """Instructions of user and kernel that a run of the program took."""
+def counted(folder: Path, rounds: int) -> Executed:
+    """Instructions that a run of the program took."""
     (folder / "program.s").write_text(PROGRAM.format(rounds=rounds))
     subprocess.run(["/usr/bin/aarch64-linux-gnu-gcc", "-nostdlib", "-static", "-o", "program", "program.s"], cwd=folder,
                    check=True)  # fmt: skip
-    counts = folder / "counts"
-    counts.write_bytes(bytes(COUNTS.size))
-    subprocess.run([QEMU, "-plugin", f"file={plugin(folder)},out={counts}", "program"], cwd=folder, check=True,
-                   timeout=60)  # fmt: skip
-    user, kernel = COUNTS.unpack(counts.read_bytes())
-    return user, kernel
+    counter = Counter(build(folder), folder)
+    subprocess.run([QEMU, *counter.option, "program"], cwd=folder, check=True, timeout=60)
+    return counter.read()
 
 
 @pytest.mark.parametrize("rounds", [1, 1000])
 def test_every_instruction_is_counted_once(tmp_path: Path, rounds: int) -> None:
-    assert counted(tmp_path, rounds) == (1 + 2 * rounds + 3, 0)
+    assert counted(tmp_path, rounds) == Executed(user=1 + 2 * rounds + 3, kernel=0)

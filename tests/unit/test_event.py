@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from swiftbuild.core.timeline import instructions, phases
+from swiftbuild.core.timeline import phases
 from swiftbuild.errors import DamageError
 from swiftbuild.model.event import Event
 from swiftbuild.wire.event import Cleaner, parse
@@ -69,9 +69,3 @@ def test_phases_follow_the_events() -> None:
         ("firmware", 1.0, 1.0), ("loader", 2.0, 1.0), ("kernel entry", 3.0, 1.0), ("processors", 5.0, 2.0),
         ("services", 6.0, 1.0),
     ]  # fmt: skip
-
-
-def test_instructions_count_from_the_kernels_entry() -> None:
-    events = boot("kernel.entry", "boot.ready")
-    assert instructions(events) == 1_000_000_000
-    assert instructions(events[1:]) is None

@@ -46,12 +46,3 @@ def phases(events: Sequence[Event]) -> tuple[Phase, ...]:
         out.append(Phase(name=name, event=event.name, time=event.time, wall=event.wall, took=event.time - before))
         before = event.time
     return tuple(out)
-
-
-def instructions(events: Sequence[Event], until: str = "boot.ready") -> int | None:
-    """Guest instructions from kernel entry to an event, when `-icount shift=0` counted one a nanosecond."""
-    start = next((e for e in events if e.name == "kernel.entry"), None)
-    end = next((e for e in events if e.name == until), None)
-    if start is None or end is None:
-        return None
-    return round((end.time - start.time) * 1_000_000_000)

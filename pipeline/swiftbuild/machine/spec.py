@@ -44,8 +44,6 @@ class Spec:
     """`virtio-blk`, or `virtio-scsi`: then every device is on PCI, as on the rented machine."""
     el2: bool = False
     """The kernel starts at EL2."""
-    counted: bool = False
-    """`-icount`: guest time is counted in instructions, one a nanosecond."""
     rng: bool = True
     """A virtio entropy device; without it the kernel has only what the firmware gives."""
     network: bool = True
@@ -117,8 +115,6 @@ def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
     """QEMU's command line; `console` is what the serial line is connected to."""
     out = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *machine.hardware()]
     out += ["-serial", console]
-    if machine.counted:
-        out += ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]
     if machine.way is Way.DIRECT:
         out += ["-kernel", str(media.kernel), "-initrd", str(media.initrd)]
         if media.command_line:

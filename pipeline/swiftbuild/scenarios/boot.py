@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swiftbuild.core.timeline import Phase, instructions, phases
+from swiftbuild.core.timeline import Phase, phases
 from swiftbuild.machine.console import Console
 from swiftbuild.machine.media import prepare
 from swiftbuild.machine.qemu import Machine, machine
@@ -28,11 +28,6 @@ class Report:
     events: tuple[Event, ...]
     phases: tuple[Phase, ...]
     malformed: tuple[str, ...]
-
-    @property
-    def instructions(self) -> int | None:
-        """Guest instructions from kernel entry to health, of a machine that counts them."""
-        return instructions(self.events) if self.spec.counted else None
 
     def document(self) -> dict[str, object]:
         """For `--json`."""

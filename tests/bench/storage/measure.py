@@ -8,8 +8,6 @@ of that and the systems in turn, take the time.
 
 from __future__ import annotations
 
-import struct
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +17,13 @@ from swiftbuild.machine.media import overlay
 from swiftbuild.machine.qemu import Machine
 from swiftbuild.wire import writelog
 
+from tests.bench.counter import Counter, build
 from tests.bench.storage.figures import Compared, Cost, above, section
 from tests.bench.storage.guests import DATA_MIB, SECONDS, Guest, linux, ours
 from tests.bench.storage.works import WORKS, Work
 
 TOTAL = r"workload: done total_ns=(\d+) "
 RUNS = 5
-COUNTS = struct.Struct("<QQ")
-SOURCE = Path(__file__).with_name("count.c")
 NOTE = """\
 A unit of work on /data, and beside it on ext4 of mkfs.ext4's defaults, mounted with defaults, of {peer}: the same
 programs, board (1 CPU, direct) and QEMU disk, with {room} MiB for either; "ours / ext4's = ratio". Instructions are
@@ -37,14 +34,6 @@ and greatest. What either writes back by itself comes by the clock: figures with
 Below 512 MiB mkfs.ext4 takes blocks of 1 KiB, and records of its journal shrink with them: on 256 MiB it wrote 10,318
 bytes a commit in WAL mode (here 12,407) and 28,773 with a rollback journal (here 29,004), and read 69.6 bytes a commit
 (here 73.7) and 0.31 a row of the load (here 0.61). Its other figures were not below those here."""
-
-
-def plugin(folder: Path) -> Path:
-    """The plugin, compiled."""
-    out = folder / "count.so"
-    subprocess.run(["/usr/bin/gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(out),
-                    str(SOURCE)], check=True)  # fmt: skip
-    return out
 
 
 def _work(running: Machine, guest: Guest, work: Work, look: Callable[[], None]) -> int:
@@ -72,19 +61,17 @@ def _reads(running: Machine) -> tuple[int, int]:
     return stats["rd_operations"], stats["rd_bytes"]
 
 
-def count(guest: Guest, work: Work, prepared: Path, folder: Path, counter: Path) -> Cost:
+def count(guest: Guest, work: Work, prepared: Path, folder: Path, plugin: Path) -> Cost:
     """What it costs on a disk like the prepared one, which is not changed."""
     folder.mkdir(parents=True)
-    log, counts = folder / "writes.log", folder / "counts"
+    log, counter = folder / "writes.log", Counter(plugin, folder)
     log.write_bytes(b"")
-    counts.write_bytes(bytes(COUNTS.size))
     seen: list[tuple[int, ...]] = []
-    extra = ("-icount", "shift=0", "-plugin", f"file={counter},out={counts}")
-    with guest.boot(folder, overlay(prepared, folder / "disk.qcow2"), log, extra) as running:
+    with guest.boot(folder, overlay(prepared, folder / "disk.qcow2"), log, counter.options) as running:
 
         def look() -> None:
-            user, kernel = COUNTS.unpack(counts.read_bytes())
-            seen.append((user + kernel, kernel, *_writes(log.read_bytes()), *_reads(running)))
+            now = counter.read()
+            seen.append((now.user + now.kernel, now.kernel, *_writes(log.read_bytes()), *_reads(running)))
 
         _work(running, guest, work, look)
     before, after = seen
@@ -101,7 +88,7 @@ def timed(guest: Guest, work: Work, prepared: Path, folder: Path) -> float:
 
 def compare(works: tuple[Work, ...], systems: tuple[Guest, Guest], folder: Path, runs: int) -> list[Compared]:
     """Every piece of work on both."""
-    counter = plugin(folder)
+    plugin = build(folder)
     disks: dict[tuple[int, tuple[str, ...]], Path] = {}
     results = []
     for number, work in enumerate(works):
@@ -111,7 +98,7 @@ def compare(works: tuple[Work, ...], systems: tuple[Guest, Guest], folder: Path,
             here = folder / f"{number}-{index}"
             if (index, work.prepare) not in disks:
                 disks[index, work.prepare] = guest.prepare(here / "prepare", work.prepare)
-            costs.append(count(guest, work, disks[index, work.prepare], here / "count", counter))
+            costs.append(count(guest, work, disks[index, work.prepare], here / "count", plugin))
         for run in range(runs):
             for index, guest in enumerate(systems):
                 here = folder / f"{number}-{index}" / f"run-{run}"
