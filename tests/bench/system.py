@@ -92,8 +92,8 @@ def boot(wanted: Spec) -> Report:
 
 
 def executed(wanted: Spec, counter: Counter) -> int:
-    """Instructions from kernel entry to health. No program runs for long after the kernel has told of its entry, so what
-    firmware and loader executed is known exactly."""
+    """Instructions from kernel entry to health. No program runs yet for long after the kernel has told of its entry, so
+    what firmware and loader executed is known exactly."""
     with booting(replace(wanted, extra=counter.options), image(wanted)) as running:
         running.console.event("kernel.entry", seconds=SECONDS)
         before = counter.read()
