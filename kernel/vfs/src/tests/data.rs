@@ -263,11 +263,10 @@ fn names_are_what_fdatasync_of_a_directory_covers() {
         write(context, name, b"synced").unwrap();
     }
     disk.store.sync().unwrap();
-    let changes: [&dyn Fn(); 3] = [
-        &|| unlink(context, &at("d/a")).unwrap(),
-        &|| rename(context, &at("d/b"), &at("d/c"), 0).unwrap(),
-        &|| mkdir(context, &at("d/e"), 0o755).unwrap(),
-    ];
+    let changes: [&dyn Fn(); 3] =
+        [&|| unlink(context, &at("d/a")).unwrap(), &|| rename(context, &at("d/b"), &at("d/c"), 0).unwrap(), &|| {
+            mkdir(context, &at("d/e"), 0o755).unwrap()
+        }];
     for (change, names) in changes.iter().zip([&["b"][..], &["c"], &["c", "e"]]) {
         change();
         open(context, &at("d"), O_RDONLY | O_DIRECTORY, 0).unwrap().sync(true).unwrap();
