@@ -6,7 +6,8 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
 # gates that pytest selects by marker; each is runnable alone
 GATES := image-test boot-test hetzner-run gicv3-test virtio-pci-test h3-ramdisk-test h5-acpi-test hardware-map-test \
-	session-test block-test verity-test fuzz-test data-persist-test datafs-test datafs-fsync-test datafs-sqlite-test
+	session-test block-test verity-test fuzz-test data-persist-test datafs-test datafs-fsync-test datafs-sqlite-test \
+	powercut-test
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -31,6 +32,7 @@ $(GATES): images
 	@$(PYTEST) -m $(subst -,_,$@)
 
 soak: setup ## power cuts of recorded runs at random; SOAK_ROUNDS=20 and SOAK_SEED=1 say how many, and from which on
+	@./swiftbuild -q image --profile qemu --with sqlite3
 	@DATAFS_SOAK_ROUNDS=$(or $(SOAK_ROUNDS),20) DATAFS_SOAK_SEED=$(or $(SOAK_SEED),1) $(PYTHON) -m tests.soak
 
 bench: images ## measure and record in docs/benchmarks.md

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import pytest
 from swiftbuild.limits import PAGE
-from swiftbuild.wire import symbols, verity
+from swiftbuild.wire import symbols, verity, writelog
 
 from tests import images
 
@@ -78,6 +78,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
         "ksyms": [symbols.encode([(symbols.KERNEL_BASE, "entry"), (symbols.KERNEL_BASE + 0x1000, "main")])],
         "verity": [verity_tree(1), verity_tree(3), verity_tree(130)],
         "release": [(VECTORS / "release" / "base.bin").read_bytes()],
+        "writelog": [write_log()],
     }
 
 
@@ -117,6 +118,14 @@ def tampered_volumes() -> list[bytes]:
             edits += struct.pack("<BHHB", random.choice((0, 1, 2)), where, at, length) + random.randbytes(length)
         inputs.append(bytes([number % 3]) + edits + b"\x80".ljust(6, b"\0") + random.randbytes(6 * 20))
     return inputs
+
+
+def write_log() -> bytes:
+    """Every kind of request that is taken, at the borders of blocks too."""
+    sizes = ((0, 8), (8, 24), (33, 1), (46, 12), (63, 2), (127, 3))
+    writes = (writelog.Request(sector, count, 0, bytes([sector]) * count * 512) for sector, count in sizes)
+    others = (writelog.Request(0, 0, writelog.FLUSH, b""), writelog.Request(0, 0, writelog.MARK, b"told"))
+    return writelog.encode(writelog.WriteLog(512, (*writes, *others)))
 
 
 def verity_tree(blocks: int) -> bytes:

@@ -39,6 +39,25 @@ def test_requests_in_their_order() -> None:
     assert log.requests[2].flags == writelog.DISCARD and not log.requests[2].is_write
 
 
+def test_a_log_that_is_written_is_read() -> None:
+    log = writelog.read(SAMPLE)
+    told = writelog.Request(0, 0, writelog.MARK, b"told")
+    both = writelog.WriteLog(SIZE, (*log.requests[:2], told, *log.requests[2:]))
+    found = writelog.read(writelog.encode(both))
+    assert [request.mark for request in found.requests] == [None, None, "told", None, None]
+    assert writelog.encode(log) == SAMPLE
+    assert (found.writes, found.flushes, found.written) == (log.writes, log.flushes, log.written)
+
+
+def test_a_mark_lies_within_its_sector() -> None:
+    log = writelog.WriteLog(SIZE, (writelog.Request(0, 0, writelog.MARK, b"x" * (SIZE - 32)),))
+    raw = bytearray(writelog.encode(log))
+    assert writelog.read(raw).requests[0].mark == "x" * 480
+    raw[SIZE + 24 : SIZE + 26] = b"\xe1\x01"
+    with pytest.raises(DamageError, match="longer than its sector"):
+        writelog.read(raw)
+
+
 def test_what_the_superblock_does_not_count_does_not_count() -> None:
     assert len(writelog.read(log_of((8, 0, b"a" * 512), (9, 0, b"b" * 512), count=1)).requests) == 1
 

@@ -1,8 +1,8 @@
 """What a disk was asked to write, in order: the log of QEMU's blklogwrites, which is that of Linux's dm-log-writes.
 
 One log sector of superblock, then for each request a log sector of header and, for a write, its data in whole log
-sectors (Documentation/admin-guide/device-mapper/log-writes.rst). When QEMU is killed, what the superblock counts
-is whole.
+sectors; the text of a mark stands behind the header in its sector (Documentation/admin-guide/device-mapper/
+log-writes.rst). When QEMU is killed, what the superblock counts is whole.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `sector` and `sectors` are in the log's sector size; `data` is empty but for a write."""
+    """One request. `sector` and `sectors` are in the log's sector size; `data` is a write's, or a mark's text."""
 
     sector: int
     sectors: int
     flags: int
-    data: memoryview
+    data: Buffer
 
     @property
     def is_flush(self) -> bool:
@@ -39,6 +39,11 @@ class Request:
     def is_write(self) -> bool:
         """It carries data."""
         return not self.flags & (DISCARD | MARK) and self.sectors > 0
+
+    @property
+    def mark(self) -> str | None:
+        """What a mark says; nothing was asked of the disk."""
+        return bytes(self.data).decode(errors="replace") if self.flags & MARK else None
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,26 @@ def _requests(log: Buffer, count: int, size: int) -> Iterator[Request]:
     at = size
     for index in range(count):
         header = take(log, at, HEADER.size, f"request {index} of the write log")
-        sector, sectors, flags, _ = HEADER.unpack(header)
+        sector, sectors, flags, text = HEADER.unpack(header)
+        if flags & MARK:
+            if text > size - HEADER.size:
+                raise DamageError(f"write log: the mark at request {index} is longer than its sector")
+            yield Request(sector, sectors, flags, take(log, at + HEADER.size, text, f"mark {index} of the write log"))
+            at += size
+            continue
         at += size
-        length = 0 if flags & (DISCARD | MARK) else sectors * size
+        length = 0 if flags & DISCARD else sectors * size
         yield Request(sector, sectors, flags, take(log, at, length, f"data of request {index} of the write log"))
         at += length
+
+
+def encode(log: WriteLog) -> bytes:
+    """The bytes of a log."""
+    size = log.sector_size
+    out = bytearray(SUPERBLOCK.pack(MAGIC, 1, len(log.requests), size).ljust(size, b"\0"))
+    for request in log.requests:
+        is_mark = bool(request.flags & MARK)
+        header = HEADER.pack(request.sector, request.sectors, request.flags, len(request.data) if is_mark else 0)
+        out += (header + bytes(request.data) if is_mark else header).ljust(size, b"\0")
+        out += b"" if is_mark else bytes(request.data)
+    return bytes(out)

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 21] = [
+const TARGETS: [(&str, Target); 23] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
@@ -42,6 +42,7 @@ const TARGETS: [(&str, Target); 21] = [
     ("verity", formats::verity),
     ("virtio", hardware::virtio),
     ("vmmap", state::vmmap),
+    ("writelog", storage::writelog),
 ];
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {

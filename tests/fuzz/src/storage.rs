@@ -1,4 +1,4 @@
-//! Volumes of datafs that were tampered with: the input says which bytes of a good one change, and what is done with it then.
+//! Volumes of datafs that were tampered with: the input says which bytes of a good one change, and what is done with it then. Logs of a disk's writes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -10,6 +10,8 @@ use datafs::layout::inode::{SIZE, is_blank, seal as seal_inode};
 use datafs::layout::{Kind, Seed, crc32c, seal};
 use datafs::{BLOCK, Bytes, Error, Format, InodeNumber, New, OpenError, Progress, ROOT, SetXattr, Stop, Volume};
 use datatool::mounted::Result;
+use datatool::sweep::record::Event;
+use datatool::sweep::writelog;
 use datatool::{Device, Failure, MemoryDevice, Mounted, check_device};
 
 const GEOMETRY: Geometry = Geometry { log_blocks: 256, inodes_per_group: 64 };
@@ -353,4 +355,30 @@ impl User {
         }
         Ok(())
     }
+}
+
+/// A log of writes: what it gives of a disk is what it gives of the disk's two halves, one after the other.
+pub fn writelog(data: &[u8]) {
+    const HALF: u64 = 8;
+    let parts = [(0, 2 * HALF), (0, HALF), (HALF, HALF)];
+    let logs = parts.map(|(first, blocks)| writelog::events(data, first * BLOCK as u64, blocks));
+    let [Ok(whole), Ok(low), Ok(high)] = logs else {
+        assert!(parts.iter().all(|(first, blocks)| writelog::events(data, first * BLOCK as u64, *blocks).is_err()));
+        return;
+    };
+    let writes = |log: &writelog::Log, first: u64| -> Vec<(u64, Vec<u8>, u8)> {
+        let write = |event: &Event| match event {
+            Event::Write { block, bytes, sectors } => Some((first + block, bytes.to_vec(), *sectors)),
+            Event::Flush => None,
+        };
+        log.events.iter().filter_map(write).collect()
+    };
+    let mut both = [writes(&low, 0), writes(&high, HALF)].concat();
+    let mut all = writes(&whole, 0);
+    assert!(all.iter().all(|(block, _, sectors)| *block < 2 * HALF && *sectors != 0));
+    both.sort();
+    all.sort();
+    assert_eq!(all, both);
+    assert!(whole.events.len() * 512 <= data.len());
+    assert_eq!(whole.marks.len(), low.marks.len());
 }

@@ -118,9 +118,10 @@ pub fn report(report: &Report) -> Value {
 
 /// How a recording of so many events was cut; nothing was found to be wrong.
 #[must_use]
-pub fn counts(events: usize, counts: &Counts) -> Value {
+pub fn counts(events: usize, marks: usize, counts: &Counts) -> Value {
     json!({
         "events": events,
+        "marks": marks,
         "cuts": counts.cuts,
         "states": counts.states,
         "recoveries": counts.recoveries,

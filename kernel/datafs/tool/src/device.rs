@@ -91,7 +91,7 @@ impl MemoryDevice {
     }
 }
 
-fn outside(block: u64) -> io::Error {
+pub(crate) fn outside(block: u64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("block {block} is not on the device"))
 }
 

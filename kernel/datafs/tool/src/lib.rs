@@ -3,6 +3,7 @@
 //! - `check`    what is wrong with the volume of a device
 //! - `describe` what a volume holds, as JSON
 //! - `device`   blocks in memory or in a file
+//! - `manifest` what the states of a recording hold, in files
 //! - `mounted`  a volume and its device: runs operations, reads what they miss, executes plans
 //! - `sweep`    power cuts: what is left of a recorded run, wherever it ends, against a model
 //! - `tree`     trees in and out, as tar streams
@@ -13,6 +14,7 @@ pub mod check;
 mod damage;
 pub mod describe;
 pub mod device;
+pub mod manifest;
 pub mod mounted;
 pub mod sweep;
 #[cfg(test)]

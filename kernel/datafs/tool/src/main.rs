@@ -3,6 +3,7 @@
 //!
 //! Exit status: 0 done; 1 not done, with one line on stderr that says why; 2 wrong usage; 6 the volume is damaged.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -11,10 +12,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use datafs::{BLOCK, Format, New, Options};
+use datatool::manifest::Manifest;
 use datatool::sweep::cut::Effort;
-use datatool::sweep::log::sweep_log;
+use datatool::sweep::log::{Look, show, sweep_log};
+use datatool::sweep::record::Event;
 use datatool::sweep::states::Recording;
-use datatool::sweep::writelog;
+use datatool::sweep::writelog::{self, Log, Mark};
 use datatool::{Device, Failure, FileDevice, MemoryDevice, Mounted, check_device, describe, mounted, tree};
 use serde_json::Value;
 
@@ -26,7 +29,14 @@ datatool COMMAND FILE ... [--offset BYTES --length BYTES]: a datafs volume in a 
   write FILE PATH TAR --time SECONDS   an archive's members, below a directory
   check FILE                         JSON: all that is wrong
   facts FILE                         JSON: superblocks, log, space
-  cuts FILE LOG [--seed NUMBER]      JSON: every way in which a recording (dm-log-writes) that began with FILE can end, tried
+  cuts FILE LOG ...                  JSON: every way in which a recording (dm-log-writes) that began with FILE can end, tried
+    --disk            FILE is a disk: its volume is the partition that its table, as a cut leaves it, calls data
+    --seed NUMBER     for what is sampled
+    --more NUMBER     so many times the usual samples
+    --first NUMBER    without the cuts before so many events
+    --one-in NUMBER   only one of so many states, beside those in which a flush or mark has just ended
+    --to FOLDER       what the states hold, in the files `states` and `blocks`
+  leave FILE LOG --state NUMBER ...   makes of FILE what `cuts`, with the same options, saw as the state of this number
 ";
 const DAMAGED: u8 = 6;
 const CUTS: Effort = Effort { window_max: 8, subsets: 24, sectors: 2, torn: 4, stride: 1 };
@@ -49,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 /// The command line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Request {
     command: String,
     file: PathBuf,
@@ -63,13 +73,37 @@ struct Request {
     uuid: Option<[u8; 16]>,
     hash_key: Option<[u8; 16]>,
     seconds: Option<i64>,
-    seed: u64,
+    is_disk: bool,
+    look: Look,
+    to: Option<PathBuf>,
+    state: usize,
 }
 
 impl Request {
+    fn new() -> Self {
+        let look = Look { cuts: CUTS, first: 0, one_in: 1, seed: 0 };
+        Self {
+            command: String::new(),
+            file: PathBuf::new(),
+            path: Vec::new(),
+            archive: PathBuf::new(),
+            offset: 0,
+            length: None,
+            recursive: false,
+            label: String::new(),
+            uuid: None,
+            hash_key: None,
+            seconds: None,
+            is_disk: false,
+            look,
+            to: None,
+            state: 0,
+        }
+    }
+
     fn parse(mut words: lexopt::Parser) -> Result<Self, lexopt::Error> {
         use lexopt::prelude::{Long, Value, ValueExt};
-        let mut request = Self::default();
+        let mut request = Self::new();
         let mut plain: Vec<OsString> = Vec::new();
         while let Some(word) = words.next()? {
             match word {
@@ -79,7 +113,13 @@ impl Request {
                 Long("label") => request.label = words.value()?.string()?,
                 Long("uuid") => request.uuid = Some(words.value()?.parse_with(hexadecimal)?),
                 Long("hash-key") => request.hash_key = Some(words.value()?.parse_with(hexadecimal)?),
-                Long("seed") => request.seed = words.value()?.parse()?,
+                Long("disk") => request.is_disk = true,
+                Long("seed") => request.look.seed = words.value()?.parse()?,
+                Long("more") => request.look.cuts = more(words.value()?.parse()?),
+                Long("first") => request.look.first = words.value()?.parse()?,
+                Long("one-in") => request.look.one_in = words.value()?.parse()?,
+                Long("to") => request.to = Some(words.value()?.into()),
+                Long("state") => request.state = words.value()?.parse()?,
                 Long("time") => request.seconds = Some(words.value()?.parse()?),
                 Value(value) => plain.push(value),
                 _ => return Err(word.unexpected()),
@@ -88,7 +128,7 @@ impl Request {
         let command = plain.first().and_then(|word| word.to_str()).unwrap_or_default();
         let words = match command {
             "check" | "facts" => 2,
-            "make" | "list" | "cuts" => 3,
+            "make" | "list" | "cuts" | "leave" => 3,
             "read" | "write" => 4,
             _ => return Err("name a command".into()),
         };
@@ -108,6 +148,7 @@ impl Request {
             "list" => print(&describe::list(&mut self.open(true)?, &self.path, self.recursive)?),
             "check" => print(&describe::report(&check_device(&self.device(false)?))),
             "cuts" => self.cuts(),
+            "leave" => self.leave(),
             "facts" => print(&describe::facts(&self.device(false)?)?),
             "read" => {
                 let mut volume = self.open(true)?;
@@ -124,14 +165,39 @@ impl Request {
 
     /// What a recorded run may leave; the last word is the recording's file.
     fn cuts(&self) -> mounted::Result<()> {
+        let (recording, marks) = self.recording()?;
+        let mut manifest = self.to.as_deref().map(Manifest::new).transpose()?;
+        let counts = sweep_log(&recording, &marks, &self.look, &mut |seen| {
+            manifest.as_mut().map_or(Ok(()), |manifest| manifest.add(seen)).map_err(|error| error.to_string())
+        })
+        .map_err(|violation| invalid(format!("at {:?}: {}", violation.cut, violation.what)))?;
+        manifest.map_or(Ok(()), Manifest::finish)?;
+        print(&describe::counts(recording.log.len(), marks.len(), &counts))
+    }
+
+    /// One of the states, into the file.
+    fn leave(&self) -> mounted::Result<()> {
+        let (recording, marks) = self.recording()?;
+        let mut device = self.device(true)?;
+        let mut written = Ok(());
+        let is_there = show(&recording, &marks, &self.look, self.state, &mut |state| {
+            let blocks: BTreeSet<u64> = recording.log.iter().filter_map(block_of).collect();
+            written = blocks.into_iter().try_for_each(|block| {
+                let mut bytes = [0; BLOCK];
+                state.read(block, &mut bytes)?;
+                device.write(block, &bytes)
+            });
+        });
+        written?;
+        if is_there { Ok(()) } else { Err(invalid(format!("there is no state {}", self.state)).into()) }
+    }
+
+    fn recording(&self) -> mounted::Result<(Recording, Vec<Mark>)> {
         let before = MemoryDevice::copy_of(&self.device(false)?)?;
-        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         let log = std::fs::read(&self.archive)?;
-        let events = writelog::events(&log, self.offset, before.blocks()).map_err(invalid)?;
-        let recording = Recording::new(before, events)?;
-        let counts = sweep_log(&recording, CUTS, self.seed)
-            .map_err(|violation| invalid(format!("at {:?}: {}", violation.cut, violation.what)))?;
-        print(&describe::counts(recording.log.len(), &counts))
+        let Log { events, marks } = writelog::events(&log, self.offset, before.blocks()).map_err(invalid)?;
+        let recording = if self.is_disk { Recording::of_disk(before, events) } else { Recording::new(before, events)? };
+        Ok((recording, marks))
     }
 
     fn make(&self) -> mounted::Result<()> {
@@ -178,6 +244,23 @@ impl Request {
 
     fn time(&self) -> mounted::Result<i64> {
         self.seconds.map(|seconds| seconds.saturating_mul(1_000_000_000)).ok_or_else(|| missing("--time"))
+    }
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Samples, so many times as usual.
+const fn more(times: u16) -> Effort {
+    let times = times as usize;
+    Effort { subsets: CUTS.subsets * times, sectors: CUTS.sectors * times, torn: CUTS.torn * times, ..CUTS }
+}
+
+fn block_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::Write { block, .. } => Some(*block),
+        Event::Flush => None,
     }
 }
 

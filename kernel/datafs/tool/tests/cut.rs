@@ -13,7 +13,7 @@ const NOTHING: Effort = Effort { window_max: 0, subsets: 0, sectors: 0, torn: 0,
 fn log(flushes: &[bool]) -> Vec<Event> {
     let event = |(at, &is_flush): (usize, &bool)| match is_flush {
         true => Event::Flush,
-        false => Event::Write { block: at as u64, bytes: Arc::new([at as u8; BLOCK]) },
+        false => Event::write(at as u64, Arc::new([at as u8; BLOCK])),
     };
     flushes.iter().enumerate().map(event).collect()
 }

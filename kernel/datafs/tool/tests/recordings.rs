@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use datafs::BLOCK;
-use datatool::Device;
 use datatool::sweep::record::{Event, Site, sites};
 use datatool::sweep::run::Run;
+use datatool::sweep::witness::Tree;
 use datatool::sweep::workloads;
+use datatool::{Device, MemoryDevice};
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const SECTOR: usize = 512;
@@ -29,7 +30,7 @@ fn log(events: &[Event]) -> Vec<u8> {
     for event in events {
         match event {
             Event::Flush => log.extend(sector([0, 0, FLUSH, 0])),
-            Event::Write { block, bytes } => {
+            Event::Write { block, bytes, .. } => {
                 let sectors = BLOCK / SECTOR;
                 let first = OFFSET / SECTOR as u64 + block * sectors as u64;
                 log.extend(sector([first, sectors as u64, 0, 0]));
@@ -56,12 +57,16 @@ fn files(name: &str, run: &Run) -> (PathBuf, PathBuf) {
 }
 
 /// Whether nothing was wrong, and what was said.
-fn cuts(name: &str, run: &Run) -> (bool, String) {
+fn cuts(name: &str, run: &Run, more: &[&str]) -> (bool, String) {
     let (disk, recording) = files(name, run);
+    datatool("cuts", [&disk, &recording], run, more)
+}
+
+fn datatool(command: &str, files: [&PathBuf; 2], run: &Run, more: &[&str]) -> (bool, String) {
     let length = (run.recording.before.blocks() * BLOCK as u64).to_string();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_datatool"));
-    command.arg("cuts").args([&disk, &recording]);
-    let done = command.args(["--offset", &OFFSET.to_string(), "--length", &length, "--seed", "4"]).output().unwrap();
+    let mut words = Command::new(env!("CARGO_BIN_EXE_datatool"));
+    words.arg(command).args(files).args(["--offset", &OFFSET.to_string(), "--length", &length, "--seed", "4"]);
+    let done = words.args(more).output().unwrap();
     let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
     (done.status.success(), said)
 }
@@ -69,7 +74,7 @@ fn cuts(name: &str, run: &Run) -> (bool, String) {
 #[test]
 fn every_end_of_a_recording_is_tried() {
     let run = workloads::storm(3);
-    let (is_right, said) = cuts("right", &run);
+    let (is_right, said) = cuts("right", &run, &[]);
     assert!(is_right, "{said}");
     let found: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(found["events"], run.recording.log.len());
@@ -79,9 +84,49 @@ fn every_end_of_a_recording_is_tried() {
 #[test]
 fn a_recording_that_ends_badly_is_named() {
     let mut run = workloads::replace(2);
-    let flush = sites(&run.recording.log, &run.recording.geometry).into_iter().find(|flush| flush.1 == Site::Homes);
+    let flush =
+        sites(&run.recording.log, &run.recording.geometry.unwrap()).into_iter().find(|flush| flush.1 == Site::Homes);
     let Event::Write { bytes, .. } = &mut run.recording.log[flush.unwrap().0 - 1] else { panic!("no write") };
     std::sync::Arc::make_mut(bytes)[300] ^= 1;
-    let (is_right, said) = cuts("wrong", &run);
+    let (is_right, said) = cuts("wrong", &run, &[]);
     assert!(!is_right && said.contains("Cut { time"), "{said}");
+}
+
+/// Each line of what the states hold is what the state of its number holds when it is made.
+#[test]
+fn what_the_states_hold_is_told_and_can_be_made() {
+    let run = workloads::storm(8);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("told");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (is_right, said) = cuts("told", &run, &["--to", folder.to_str().unwrap(), "--first", "10"]);
+    assert!(is_right, "{said}");
+    let (blocks, lines) = (std::fs::read(folder.join("blocks")).unwrap(), folder.join("states"));
+    let lines = std::fs::read_to_string(lines).unwrap();
+    assert!(lines.lines().count() > 3, "{lines}");
+    for line in lines.lines() {
+        let told: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (disk, recording) = files("made", &run);
+        let (is_right, said) =
+            datatool("leave", [&disk, &recording], &run, &["--first", "10", "--state", &told["number"].to_string()]);
+        assert!(is_right, "{said}");
+        let image = std::fs::read(&disk).unwrap();
+        let mut device = MemoryDevice::new(run.recording.before.blocks());
+        for (block, bytes) in image[OFFSET as usize..].as_chunks::<BLOCK>().0.iter().enumerate() {
+            device.write(block as u64, bytes).unwrap();
+        }
+        let tree = Tree::read(device).unwrap();
+        for (path, inode) in &tree.paths {
+            let Some(bytes) = tree.files.get(inode) else { continue };
+            let numbers = told["files"][path]["blocks"].as_array().unwrap();
+            let block = |number: &serde_json::Value| &blocks[number.as_u64().unwrap() as usize * BLOCK..][..BLOCK];
+            let found: Vec<u8> = numbers.iter().flat_map(block).copied().take(bytes.len()).collect();
+            assert!(found == *bytes && told["files"][path]["size"] == bytes.len(), "{path}");
+        }
+        assert_eq!(told["files"].as_object().unwrap().len(), tree.paths.len());
+    }
+    let (disk, recording) = files("made", &run);
+    let (is_right, said) = datatool("leave", [&disk, &recording], &run, &["--state", "1000000"]);
+    assert!(!is_right && said.contains("no state"), "{said}");
+    let (is_right, said) = cuts("table", &run, &["--disk"]);
+    assert!(!is_right && said.contains("no partition table"), "{said}");
 }

@@ -239,10 +239,10 @@ impl<W: World> Body<W> {
         }
     }
 
-    /// The transaction that has to be durable for this file to be; with `data_only`, for its bytes to be found.
+    /// The transaction that has to be durable for this file to be; with `data_only`, for its bytes to be found, or a directory's names.
     pub(super) fn transaction(&self, data_only: bool) -> u64 {
         let state = self.state.lock();
-        if data_only { state.data_transaction } else { state.transaction }
+        if data_only && self.contents.is_some() { state.data_transaction } else { state.transaction }
     }
 
     /// How often something of this file, or of the volume that it depends on, was not written.

@@ -11,6 +11,7 @@ use crate::create::{link, mknod};
 use crate::data::{MountError, Mounted, Options, Store, mount};
 use crate::inode::SetXattr;
 use crate::remove::unlink;
+use crate::rename::rename;
 use crate::testing::{MemoryDevice, Operation, Record};
 
 pub const BLOCKS: u64 = 1200;
@@ -250,6 +251,30 @@ fn what_was_synced_survives_a_cut() {
     let file = open(&disk.context, &at("e"), O_CREAT | O_WRONLY | O_SYNC, 0o600).unwrap();
     file.write(&mut Slice::new(b"at once")).unwrap();
     assert_eq!(read(&disk.cut(true).context, "e").unwrap(), b"at once");
+}
+
+/// The names are a directory's data: SQLite promises a commit after `fdatasync` of the directory that lost its journal.
+#[test]
+fn names_are_what_fdatasync_of_a_directory_covers() {
+    let disk = Disk::new();
+    let context = &disk.context;
+    mkdir(context, &at("d"), 0o755).unwrap();
+    for name in ["d/a", "d/b"] {
+        write(context, name, b"synced").unwrap();
+    }
+    disk.store.sync().unwrap();
+    let changes: [&dyn Fn(); 3] =
+        [&|| unlink(context, &at("d/a")).unwrap(), &|| rename(context, &at("d/b"), &at("d/c"), 0).unwrap(), &|| {
+            mkdir(context, &at("d/e"), 0o755).unwrap()
+        }];
+    for (change, names) in changes.iter().zip([&["b"][..], &["c"], &["c", "e"]]) {
+        change();
+        open(context, &at("d"), O_RDONLY | O_DIRECTORY, 0).unwrap().sync(true).unwrap();
+        let after = disk.cut(true);
+        let is_there = |name: &&str| lookup(&after.context, &at(&std::format!("d/{name}")), true).is_ok();
+        let found: Vec<&str> = ["a", "b", "c", "e"].into_iter().filter(is_there).collect();
+        assert_eq!(found, names);
+    }
 }
 
 /// A file that was made shorter and then longer shows zeroes, now and after a cut at any write.

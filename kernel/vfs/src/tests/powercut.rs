@@ -50,7 +50,7 @@ pub fn events(records: Vec<Record>) -> Vec<Event> {
                 bytes
                     .chunks_exact(PAGE_SIZE)
                     .zip(block..)
-                    .map(|(bytes, block)| Event::Write { block, bytes: Arc::new(bytes.try_into().unwrap()) }),
+                    .map(|(bytes, block)| Event::write(block, Arc::new(bytes.try_into().unwrap()))),
             ),
             Record::Flush => events.push(Event::Flush),
             Record::Discard { .. } => panic!("nothing is discarded"),
@@ -106,8 +106,9 @@ impl Recorded {
         self.witness.promised_file(time, id);
     }
 
+    /// As SQLite does it: the names are a directory's data.
     fn sync_directory(&mut self, path: &str) {
-        open(&self.disk.context, &at(path), O_RDONLY | O_DIRECTORY, 0).unwrap().sync(false).unwrap();
+        open(&self.disk.context, &at(path), O_RDONLY | O_DIRECTORY, 0).unwrap().sync(true).unwrap();
         let time = self.time();
         self.witness.promised_names(time);
     }

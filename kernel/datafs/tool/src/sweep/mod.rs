@@ -8,12 +8,14 @@
 //! - `oracle`  whether what is on a device is what some record leads to, with all that was promised
 //! - `recover` recovery from a cut, and its own cuts
 //! - `writelog` recordings made by others
+//! - `disk`    the volume of a disk with partitions
 //! - `log`     the sweep over a recording of which nothing else is known
 //! - `run`     a recorded run, and the sweep over it
 //! - `random`  random operations
 //! - `witness` what was seen through calls on files, and what of it may be left
 //! - `workloads` what is recorded
 pub mod cut;
+pub mod disk;
 pub mod log;
 pub mod model;
 pub mod oracle;

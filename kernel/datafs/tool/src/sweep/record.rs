@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafs::layout::geometry::{Geometry, SUPERBLOCKS};
 use datafs::{BLOCK, Bytes};
 
+use super::cut::{Part, WHOLE};
 use crate::device::Device;
 
 /// Something that was done on a device.
@@ -17,9 +18,19 @@ pub enum Event {
         block: u64,
         /// With what.
         bytes: Arc<Bytes>,
+        /// Which of its sectors: one bit each.
+        sectors: Part,
     },
     /// A flush ended: what was written before is on stable media.
     Flush,
+}
+
+impl Event {
+    /// A whole block was written.
+    #[must_use]
+    pub const fn write(block: u64, bytes: Arc<Bytes>) -> Self {
+        Self::Write { block, bytes, sectors: WHOLE }
+    }
 }
 
 /// A device, and a log of what was done on it.
@@ -50,7 +61,7 @@ impl<D: Device> Device for Recorder<D> {
 
     fn write(&mut self, block: u64, bytes: &Bytes) -> io::Result<()> {
         self.device.write(block, bytes)?;
-        self.log.push(Event::Write { block, bytes: Arc::new(*bytes) });
+        self.log.push(Event::write(block, Arc::new(*bytes)));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use datafs::{BLOCK, Bytes};
 use super::cut::{Cut, Effort, WHOLE, cuts};
 use super::oracle::Verdict;
 use super::record::{Event, SECTOR, Site, sites};
-use crate::device::{Device, MemoryDevice};
+use crate::device::{Device, MemoryDevice, outside};
 use crate::mounted::Result;
 
 /// What was done on a device.
@@ -22,8 +22,8 @@ pub struct Recording {
     pub before: MemoryDevice,
     /// What was done.
     pub log: Vec<Event>,
-    /// Of its volume.
-    pub geometry: Geometry,
+    /// Of its volume; none for a disk with partitions.
+    pub geometry: Option<Geometry>,
 }
 
 impl Recording {
@@ -36,7 +36,13 @@ impl Recording {
         before.read(0, &mut copies[0])?;
         before.read(1, &mut copies[1])?;
         let superblock = Superblock::choose([&copies[0], &copies[1]])?;
-        Ok(Self { before, log, geometry: superblock.geometry })
+        Ok(Self { before, log, geometry: Some(superblock.geometry) })
+    }
+
+    /// Of what was done on a disk with partitions. Its flushes have no sites.
+    #[must_use]
+    pub const fn of_disk(before: MemoryDevice, log: Vec<Event>) -> Self {
+        Self { before, log, geometry: None }
     }
 }
 
@@ -82,7 +88,7 @@ pub fn every_state(
     epoch: &dyn Fn(usize) -> usize,
     judge: &mut dyn FnMut(&State<'_>, usize) -> Verdict<()>,
 ) -> std::result::Result<Tried, Violation> {
-    let flushes = sites(&recording.log, &recording.geometry);
+    let flushes = recording.geometry.map(|geometry| sites(&recording.log, &geometry)).unwrap_or_default();
     let gone = flushes.iter().filter(|flush| Some(flush.1) == choice.skipped).map(|flush| flush.0);
     let gone: HashSet<usize> = gone.collect();
     let mut states = States::new(recording);
@@ -115,7 +121,7 @@ struct States<'a> {
 impl<'a> States<'a> {
     fn new(recording: &'a Recording) -> Self {
         let hashes = recording.log.iter().map(|event| match event {
-            Event::Write { block, bytes } => hash(&(block, &bytes[..])),
+            Event::Write { block, bytes, .. } => hash(&(block, &bytes[..])),
             Event::Flush => 0,
         });
         Self {
@@ -141,13 +147,17 @@ impl<'a> States<'a> {
         let (over, sum) = self.overlay(cut);
         let is_new = self.seen.insert(sum);
         self.tried.states += usize::from(is_new);
-        is_new.then_some(State { base: &self.base, over })
+        is_new.then(|| State { over, ..State::of(&self.base) })
     }
 
     fn advance(&mut self, to: usize) {
         for event in &self.log[self.applied..to] {
-            if let Event::Write { block, bytes } = event {
-                self.base.put(*block, bytes.clone()).expect("it was on the device");
+            if let Event::Write { block, bytes, sectors } = event {
+                let bytes = match *sectors {
+                    WHOLE => bytes.clone(),
+                    part => Arc::new(tear(bytes_of(&self.base, *block), bytes, part)),
+                };
+                self.base.put(*block, bytes).expect("it was on the device");
             }
         }
         self.applied = to;
@@ -156,8 +166,12 @@ impl<'a> States<'a> {
     /// What the pending writes left, and a hash of it.
     fn overlay(&self, cut: &Cut) -> (HashMap<u64, Arc<Bytes>>, u64) {
         let mut over: HashMap<u64, (Arc<Bytes>, u64)> = HashMap::new();
-        for &(at, part) in cut.parts.iter().filter(|part| part.1 != 0) {
-            let Event::Write { block, bytes } = &self.log[at] else { continue };
+        for &(at, part) in &cut.parts {
+            let Event::Write { block, bytes, sectors } = &self.log[at] else { continue };
+            let part = part & sectors;
+            if part == 0 {
+                continue;
+            }
             let whole = (bytes.clone(), self.hashes[at]);
             match over.entry(*block) {
                 Entry::Occupied(mut entry) if part == WHOLE => drop(entry.insert(whole)),
@@ -165,7 +179,7 @@ impl<'a> States<'a> {
                 entry => {
                     let old = match &entry {
                         Entry::Occupied(entry) => *entry.get().0,
-                        Entry::Vacant(_) => self.base.get(*block).map_or([0; BLOCK], |bytes| **bytes),
+                        Entry::Vacant(_) => bytes_of(&self.base, *block),
                     };
                     let torn = tear(old, bytes, part);
                     let sum = hash(&(block, &torn[..]));
@@ -176,6 +190,10 @@ impl<'a> States<'a> {
         let sum = over.values().fold(0u64, |sum, entry| sum.wrapping_add(entry.1));
         (over.into_iter().map(|(block, entry)| (block, entry.0)).collect(), sum)
     }
+}
+
+fn bytes_of(device: &MemoryDevice, block: u64) -> Bytes {
+    device.get(block).map_or([0; BLOCK], |bytes| **bytes)
 }
 
 fn hash(value: &impl Hash) -> u64 {
@@ -192,18 +210,31 @@ fn tear(mut old: Bytes, new: &Bytes, part: u8) -> Bytes {
     old
 }
 
-/// A device as a cut left it: what was on stable media, and what is there of the rest.
+/// A device as a cut left it, or a part of it: what was on stable media, and what is there of the rest.
 #[derive(Clone)]
 pub struct State<'a> {
     base: &'a MemoryDevice,
     over: HashMap<u64, Arc<Bytes>>,
+    first: u64,
+    count: u64,
 }
 
 impl<'a> State<'a> {
     /// A device as it is.
     #[must_use]
     pub fn of(base: &'a MemoryDevice) -> Self {
-        Self { base, over: HashMap::new() }
+        Self { base, over: HashMap::new(), first: 0, count: base.blocks() }
+    }
+
+    /// So many of its blocks, from one on, as a device of their own.
+    #[must_use]
+    pub fn part(&self, first: u64, count: u64) -> Option<Self> {
+        let is_inside = first.checked_add(count).is_some_and(|end| end <= self.count);
+        is_inside.then(|| Self { first: self.first + first, count, ..self.clone() })
+    }
+
+    fn place(&self, block: u64) -> io::Result<u64> {
+        if block < self.count { Ok(self.first + block) } else { Err(outside(block)) }
     }
 
     /// Lets a further log, cut too, go over it.
@@ -214,10 +245,10 @@ impl<'a> State<'a> {
         let start = cut.parts.first().map_or(cut.time, |part| part.0);
         let stable = (0..start).map(|at| (at, WHOLE));
         for (at, part) in stable.chain(cut.parts.iter().copied()) {
-            if let Event::Write { block, bytes } = &log[at] {
+            if let Event::Write { block, bytes, sectors } = &log[at] {
                 let mut old = [0; BLOCK];
                 self.read(*block, &mut old).expect("it was on the device");
-                self.over.insert(*block, Arc::new(tear(old, bytes, part)));
+                self.write(*block, &tear(old, bytes, part & sectors)).expect("it was on the device");
             }
         }
     }
@@ -225,10 +256,11 @@ impl<'a> State<'a> {
 
 impl Device for State<'_> {
     fn blocks(&self) -> u64 {
-        self.base.blocks()
+        self.count
     }
 
     fn read(&self, block: u64, into: &mut Bytes) -> io::Result<()> {
+        let block = self.place(block)?;
         match self.over.get(&block) {
             Some(bytes) => into.copy_from_slice(&bytes[..]),
             None => self.base.read(block, into)?,
@@ -237,6 +269,7 @@ impl Device for State<'_> {
     }
 
     fn write(&mut self, block: u64, bytes: &Bytes) -> io::Result<()> {
+        let block = self.place(block)?;
         self.over.insert(block, Arc::new(*bytes));
         Ok(())
     }
