@@ -75,7 +75,7 @@ pub fn option(key: &str) -> Option<&'static str> {
     command_line().split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
-/// Mounts the base and what goes on top of it, and gives the console to programs. What it needs of the stack is not held while drivers start.
+/// Mounts the base and what goes on top of it but persistent data, and gives the console to programs. What it needs of the stack is not held while drivers start.
 #[inline(never)]
 fn open_files() {
     let base = match fs::base::volume() {
@@ -94,6 +94,8 @@ fn bring_up() {
     drivers::init();
     panic::test();
     open_files();
+    // Without persistent data the system is up all the same.
+    fs::data::mount();
     process::start_init();
 }
 

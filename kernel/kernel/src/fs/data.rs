@@ -12,10 +12,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use linux::Errno;
+use vfs::access::Credentials;
 use vfs::data::{MountError, Mounted, OpenError, Options};
 use vfs::{Page, walk};
 
-use super::{At, Kernel, PathContext};
+use super::{At, Kernel, PathContext, mounts};
 use crate::arch::timer::now;
 use crate::drivers::block::{self, Kind, Part};
 use crate::event;
@@ -40,7 +41,12 @@ static IS_WANTED: AtomicBool = AtomicBool::new(false);
 static SLEEPER: WaitQueue = WaitQueue::new();
 
 /// Mounts the data partition of the disk that was booted from. When that cannot be, an event says so, and /data stays as the base has it.
-pub fn mount(context: &PathContext) {
+///
+/// A function that the boot calls by itself: what it needs of the stack comes on top of nothing else.
+#[inline(never)]
+pub fn mount() {
+    let Some(root) = mounts::root() else { return };
+    let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 };
     let Some(part) = block::boot_part(Kind::Data) else {
         return event!("data.none", why = "there is no one partition for data on the disk that was booted from");
     };
@@ -52,7 +58,7 @@ pub fn mount(context: &PathContext) {
         dirty_blocks_max: (pages / DIRTY_METADATA_SHARE).min(DIRTY_METADATA_MAX) as usize,
     };
     match vfs::data::mount(source.as_bytes(), part.clone(), super::cache(), options) {
-        Ok(mounted) => enter(context, &part, &source, mounted),
+        Ok(mounted) => enter(&context, &part, &source, mounted),
         Err(MountError::Volume(OpenError::NotDatafs)) if is_blank(&part) => {
             event!("data.none", name = part.name, why = "it was never formatted");
         }

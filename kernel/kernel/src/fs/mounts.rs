@@ -8,7 +8,7 @@ use vfs::tmpfs;
 use vfs::{PAGE_SIZE, walk};
 
 use super::base::Base;
-use super::{At, Mount, Path, PathContext, Volume, block, data, devices, proc};
+use super::{At, Mount, Path, PathContext, Volume, block, devices, proc};
 use crate::mm::frames;
 use crate::sync::Once;
 use crate::{clock, event};
@@ -74,8 +74,6 @@ pub fn mount_all(base: Base) -> Result<(), MountError> {
         Ok(()) | Err(MountError::Place(_, Errno::ENOENT)) => {}
         Err(error) => return Err(error),
     }
-    // Without persistent data the system is up all the same.
-    data::mount(&context);
     let _ = ROOT.set(context.root);
     Ok(())
 }
