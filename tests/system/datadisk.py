@@ -27,12 +27,13 @@ THROUGH = {"driver": "raw"}
 class Disk:
     """A machine's disk, from boot to boot."""
 
-    def __init__(self, profile: str, folder: Path, *packages: str) -> None:
+    def __init__(self, profile: str, folder: Path, *packages: str, image: Path | None = None) -> None:
         self.spec: Spec = MACHINES[profile]
         self.folder = folder
         self.boots = 0
         # An innermost filter that does nothing, so that another node can take its file's place.
-        self.media: Media = replace(prepare(self.spec, image_of(profile, *packages), folder), filters=(THROUGH,))
+        self.media: Media = replace(
+            prepare(self.spec, image or image_of(profile, *packages), folder), filters=(THROUGH,))
 
     @contextmanager
     def boot(self) -> Iterator[Person]:
@@ -73,11 +74,15 @@ class Disk:
         self.running.monitor().execute("quit")
         self.running.process.wait(BOOT_SECONDS)
 
+    def raw(self, out: Path) -> None:
+        """A copy of the disk as it is."""
+        assert self.media.disk
+        subprocess.run([QEMU_IMG, "convert", "-O", "raw", str(self.media.disk), str(out)], check=True)
+
     def check(self, *, status: int = 0) -> str:
         """`swiftbuild data fsck` reads every byte of the volume's metadata."""
-        assert self.media.disk
         raw = self.folder / "disk.img"
-        subprocess.run([QEMU_IMG, "convert", "-O", "raw", str(self.media.disk), str(raw)], check=True)
+        self.raw(raw)
         words = [sys.executable, "-m", "swiftbuild", "-q", "data", "fsck", str(raw)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == status, done.stdout + done.stderr
