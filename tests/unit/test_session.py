@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from swiftbuild.errors import BootError
 from swiftbuild.machine.console import Console
-from swiftbuild.scenarios.session import Person
+from swiftbuild.scenarios.session import PROMPT, Person
 
 
 @pytest.fixture
@@ -64,3 +65,11 @@ def test_files_arrive_as_they_are(person: Person, tmp_path: Path) -> None:
     assert {name: (tmp_path / "in" / name).read_bytes() for name in files} == files
     person.type_file(str(tmp_path / "text"), "line\n  $HOME\n\nlast")
     assert (tmp_path / "text").read_text() == "line\n  $HOME\n\nlast\n"
+
+
+def test_a_prompt_may_have_events_behind_it() -> None:
+    event = '[evt] block.error t=1.5 what=vdc why="I/O error"\n'
+    for text in ("root@swift-os:~# ", "guest@swift-os:/$ ", f"root@swift-os:~# {event}", f"# {event}{event}"):
+        assert re.search(PROMPT, text), text
+    for text in ("", ">>1 0\n", f"root@swift-os:~# ls\n{event}", f"# {event}x", f"# {event.rstrip()}"):
+        assert not re.search(PROMPT, text), text

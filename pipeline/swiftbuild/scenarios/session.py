@@ -14,6 +14,8 @@ from swiftbuild.machine.console import Console
 
 LOGIN_SECONDS = 60.0
 COMMAND_SECONDS = 60.0
+PROMPT = r"[#$] (?:\[evt\] [^\n]*\n)*$"
+"""A shell's, behind which the kernel may have told of failures."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Person:
         """At the login prompt; returns at the shell's prompt."""
         self.give_name_and_password(user, password)
         self.console.event("login.ok", seconds=LOGIN_SECONDS, user=user)
-        self.console.expect(r"[#$] $", seconds=LOGIN_SECONDS)
+        self.console.expect(PROMPT, seconds=LOGIN_SECONDS)
 
     def give_name_and_password(self, user: str, password: str) -> None:
         """Answers both prompts."""
@@ -52,7 +54,7 @@ class Person:
         self.console.send(f"echo '<<'{number}; eval {quoted}; echo '>>'{number} $?\n")
         self.console.expect(rf"<<{number}\n", seconds=seconds)
         match = self.console.expect(rf"(?s)(.*?)>>{number} (\d+)\n", seconds=seconds)
-        self.console.expect(r"[#$] $", seconds=seconds)
+        self.console.expect(PROMPT, seconds=seconds)
         return Answer(match[1].removesuffix("\n"), int(match[2]))
 
     def output(self, command: str, *, seconds: float = COMMAND_SECONDS) -> str:
@@ -68,7 +70,7 @@ class Person:
         for line in [*contents.splitlines(), "END-OF-FILE"]:
             self.console.expect(r"> $", seconds=COMMAND_SECONDS)
             self.console.send(f"{line}\n")
-        self.console.expect(r"END-OF-FILE\n(?:.*\n)*?.*[#$] $", seconds=COMMAND_SECONDS)
+        self.console.expect(r"END-OF-FILE\n(?:.*\n)*?.*" + PROMPT, seconds=COMMAND_SECONDS)
 
     def unpack(self, folder: str, files: Mapping[str, bytes]) -> None:
         """Puts files into a folder of the guest: as a compressed archive, in letters, through the terminal."""
