@@ -10,6 +10,11 @@ from dataclasses import dataclass
 import pytest
 from swiftbuild.machine import qemu
 
+# Modules that only help: their assertions, too, then say what they compared.
+pytest.register_assert_rewrite("tests.bases", "tests.guests", "tests.images", "tests.recordings", "tests.rust",
+                               "tests.variants", "tests.system.blockguests", "tests.system.datadisk",
+                               "tests.system.recorded")
+
 STRICT = "SWIFTBUILD_CI"
 """Set by .ci/run."""
 OTHER = "host tests"

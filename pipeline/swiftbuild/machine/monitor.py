@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
 from swiftbuild.errors import BootError
 
@@ -25,9 +25,9 @@ class Monitor:
         self._thread = threading.Thread(target=self._loop.run_forever, name="qmp", daemon=True)
         self._thread.start()
         self._client = QMPClient("swiftbuild")
-        self.shutdown_reason = ""
+        self._shutdowns = EventListener(names=("SHUTDOWN",))
+        self._client.register_listener(self._shutdowns)
         self._call(self._client.connect(line))
-        self._watcher = asyncio.run_coroutine_threadsafe(self._watch(), self._loop)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -37,13 +37,6 @@ class Monitor:
             future.cancel()  # else it is torn down at some later time, in the middle of anything
             raise BootError(f"QEMU's control channel: {error or type(error).__name__}") from error
 
-    async def _watch(self) -> None:
-        """Remembers why the machine ended: guest-shutdown, guest-reset, guest-panic, host-signal, …"""
-        with self._client.listener(("SHUTDOWN",)) as events:
-            async for event in events:
-                data = event.get("data", {})
-                self.shutdown_reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
-
     def execute(self, command: str, **arguments: object) -> object:
         """One command's answer."""
         try:
@@ -51,14 +44,22 @@ class Monitor:
         except ExecuteError as error:
             raise BootError(f"QEMU refuses {command}: {error}") from error
 
+    def shutdown_reason(self) -> str:
+        """Why a machine whose QEMU has ended did so: guest-shutdown, guest-reset, guest-panic, host-signal, … or ""."""
+
+        async def last() -> str:
+            # QEMU says why before it closes its end: only behind that end is it certain what it has said.
+            while self._client.runstate is Runstate.RUNNING:
+                await self._client.runstate_changed()
+            data = [event.get("data", {}) for event in self._shutdowns.clear()][-1:]
+            return str(data[0].get("reason", "")) if data and isinstance(data[0], dict) else ""
+
+        return self._call(last())
+
     def close(self) -> None:
         """Ends the connection; QEMU may be gone already."""
-        async def end() -> None:
-            self._watcher.cancel()
-            await self._client.disconnect()
-
         with contextlib.suppress(QMPError, EOFError, TimeoutError):  # what ended it is the console's to report
-            asyncio.run_coroutine_threadsafe(end(), self._loop).result(ANSWER_SECONDS_MAX)
+            asyncio.run_coroutine_threadsafe(self._client.disconnect(), self._loop).result(ANSWER_SECONDS_MAX)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(ANSWER_SECONDS_MAX)
         self._loop.close()

@@ -93,7 +93,7 @@ class Machine:
                 raise console.error(f"waited {seconds:g} s for {what}, in vain")
             console.pump(0.25)
         status = self.process.wait(GRACE_SECONDS)
-        reason = self.monitor().shutdown_reason
+        reason = self.monitor().shutdown_reason()
         if status:
             raise console.error(f"QEMU ended with status {status} ({reason}): {self.complaints()}")
         return reason

@@ -44,8 +44,9 @@ impl Store {
 
     fn write(&self, index: u64, byte: u8) {
         self.object.balance().unwrap();
-        set(&self.page(index, 1), byte);
-        assert!(self.object.mark_dirty(index));
+        let share = self.page(index, 1);
+        set(&share, byte);
+        assert!(self.object.mark_dirty(index), "a page goes while somebody has a share of it");
     }
 }
 
@@ -311,6 +312,15 @@ proptest! {
     }
 }
 
+/// Says stop when it goes: a failed assertion ends the other threads too.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Readers, a writer, write-back, reclaim and removal in one object at once.
 #[test]
 fn many_threads_in_one_object() {
@@ -318,6 +328,7 @@ fn many_threads_in_one_object() {
     let store = Store::new(&cache);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stopper = Stopper(&stop);
         for number in 0..3u64 {
             let (store, cache, stop) = (&store, &cache, &stop);
             scope.spawn(move || {
@@ -340,7 +351,6 @@ fn many_threads_in_one_object() {
                 store.write(index, round);
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     cache.write_back(0);
     assert!((0..6).all(|index| store.last.lock().unwrap()[&index] == 200));
