@@ -14,7 +14,7 @@ from swiftbuild.machine.qemu import Machine, machine
 from swiftbuild.scenarios.session import Person
 
 from tests.system import disks
-from tests.system.conftest import image_of, spec, to_prompt
+from tests.system.conftest import as_root, image_of, spec
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,4 @@ def started(
     wanted = spec(bus.profile, way=bus.way, cpus=2, extra=tuple(options))
     media = prepare(wanted, image_of(bus.profile), folder, command_line=command_line)
     with machine(wanted, lambda _: media, folder=folder) as running:
-        to_prompt(running)
-        running.console.rewind("login: ")
-        person = Person(running.console)
-        person.log_in("root", "swift")
-        yield running, person
+        yield running, as_root(running)

@@ -15,6 +15,7 @@ from swiftbuild.machine.spec import Spec
 from swiftbuild.model.event import Event
 from swiftbuild.model.profile import Profile
 from swiftbuild.scenarios.boot import Report, wait_ready
+from swiftbuild.scenarios.session import Person
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOT_SECONDS = 180.0
@@ -39,6 +40,22 @@ def image_of(profile: str, *packages: str) -> Path:
     if not path.exists():
         pytest.fail(f"there is no {path}: build it with 'make images'")
     return path
+
+
+def password(profile: str, user: str) -> str:
+    """The built-in password of a dev image."""
+    known = profile_of(profile).login
+    entry = known.root if user == "root" else known.guest
+    assert entry
+    return entry.password
+
+
+def as_root(running: Machine) -> Person:
+    """Waits for health and logs root in at the console."""
+    wait_ready(running, seconds=BOOT_SECONDS)
+    person = Person(running.console)
+    person.log_in("root", password(running.spec.profile, "root"))
+    return person
 
 
 @dataclass(frozen=True)

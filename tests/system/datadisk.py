@@ -12,11 +12,9 @@ from pathlib import Path
 from swiftbuild.machine.media import prepare
 from swiftbuild.machine.qemu import Machine, machine
 from swiftbuild.machine.spec import QEMU_IMG, Media, Spec, failing
-from swiftbuild.scenarios.boot import wait_ready
 from swiftbuild.scenarios.session import Person
 
-from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, spec
-from tests.system.test_session import password
+from tests.system.conftest import BOOT_SECONDS, ROOT, as_root, image_of, spec
 
 MACHINES = {"qemu": spec("qemu", way="direct", cpus=2), "hetzner": spec("hetzner", cpus=2)}
 NODE = {"qemu": "vda6", "hetzner": "sda6"}
@@ -44,10 +42,7 @@ class Disk:
         print(f"console log: {folder / 'console.log'}")
         with machine(self.spec, lambda _: self.media, folder=folder) as running:
             self.running: Machine = running
-            wait_ready(running, seconds=BOOT_SECONDS)
-            person = Person(running.console)
-            person.log_in("root", password(self.spec.profile, "root"))
-            yield person
+            yield as_root(running)
 
     def events(self, name: str) -> list[dict[str, str]]:
         """Those of the boot that runs, or ran last."""

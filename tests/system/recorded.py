@@ -19,15 +19,13 @@ from swiftbuild.machine.media import mapped, overlay, prepare
 from swiftbuild.machine.qemu import Machine, machine
 from swiftbuild.machine.spec import Media, recorder
 from swiftbuild.model.disk import Partition
-from swiftbuild.scenarios.boot import wait_ready
 from swiftbuild.scenarios.session import Person
 from swiftbuild.wire import gpt, writelog
 from swiftbuild.wire.writelog import WriteLog
 
 from tests import powercuts, recordings
 from tests.powercuts import Judge, Seen
-from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, spec
-from tests.system.test_session import password
+from tests.system.conftest import BOOT_SECONDS, ROOT, as_root, image_of, spec
 
 BOARD = spec("qemu", way="direct", cpus=2)
 PACKAGES = ("sqlite3",)
@@ -130,10 +128,7 @@ def booted(
     media: Media = prepare(board, image_of("qemu", *PACKAGES), folder)
     media = replace(media, disk=overlay(disk, folder / "over.qcow2"), filters=(recorder(log),) if log else ())
     with machine(board, lambda _: media, folder=folder) as running:
-        wait_ready(running, seconds=BOOT_SECONDS)
-        person = Person(running.console)
-        person.log_in("root", password("qemu", "root"))
-        yield running, person
+        yield running, as_root(running)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from swiftbuild.limits import PAGE, SECTOR
 from swiftbuild.machine.media import mapped, overlay
 from swiftbuild.wire import gpt
+from swiftbuild.wire.erofs import crc32c
 
 from tests.system.conftest import image_of
 from tests.system.datadisk import MACHINES, NODE, Disk
@@ -24,14 +25,9 @@ RO_COMPAT, INCOMPAT = 32, 40
 UNKNOWN = 1 << 63
 
 
-def crc32c(data: bytes | bytearray) -> int:
-    """RFC 3720, appendix B.4: the polynomial 0x1EDC6F41, reflected."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-    return value ^ 0xFFFFFFFF
+def checksum(block: bytes | bytearray) -> int:
+    """CRC-32C of what a superblock's checksum covers."""
+    return crc32c(block[CHECKED:]) ^ 0xFFFF_FFFF
 
 
 def with_feature(profile: str, folder: Path, at: int) -> Path:
@@ -46,9 +42,9 @@ def with_feature(profile: str, folder: Path, at: int) -> Path:
             file.seek(part.first * SECTOR + copy)
             block = bytearray(file.read(PAGE))
             assert block.startswith(MAGIC)
-            assert struct.unpack_from("<I", block, CHECKSUM)[0] == crc32c(block[CHECKED:])
+            assert struct.unpack_from("<I", block, CHECKSUM)[0] == checksum(block)
             struct.pack_into("<Q", block, at, UNKNOWN)
-            struct.pack_into("<I", block, CHECKSUM, crc32c(block[CHECKED:]))
+            struct.pack_into("<I", block, CHECKSUM, checksum(block))
             file.seek(part.first * SECTOR + copy)
             file.write(block)
     return image

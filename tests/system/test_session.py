@@ -9,20 +9,12 @@ from swiftbuild.machine.spec import Spec
 from swiftbuild.scenarios.boot import booting
 from swiftbuild.scenarios.session import Person
 
-from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, profile_of, spec, to_prompt
+from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, password, spec, to_prompt
 
 pytestmark = [pytest.mark.system, pytest.mark.session_test]
 MACHINES = [spec("qemu", way="direct", cpus=4), spec("hetzner")]
 SCRIPTED = spec("qemu", way="direct", cpus=2)
 SCRIPT_SECONDS = 300.0
-
-
-def password(profile: str, user: str) -> str:
-    """The built-in password of a dev image."""
-    known = profile_of(profile).login
-    entry = known.root if user == "root" else known.guest
-    assert known and entry
-    return entry.password
 
 
 @pytest.mark.parametrize("machine", [pytest.param(m, marks=pytest.mark.xdist_group(f"session-{m.profile}"),

@@ -20,7 +20,7 @@ from swiftbuild.scenarios.session import Person
 
 from tests import bases
 from tests.bases import DIGESTS_PER_BLOCK, LONG_NAME, Base
-from tests.system.conftest import BOOT_SECONDS, image_of, profile_of, spec, to_prompt
+from tests.system.conftest import BOOT_SECONDS, as_root, image_of, spec
 from tests.variants import installed
 
 pytestmark = [pytest.mark.system, pytest.mark.verity_test]
@@ -53,13 +53,7 @@ def started(wanted: Spec, raw: bytes, folder: Path) -> Iterator[Machine]:
 def logged_in(wanted: Spec, raw: bytes, folder: Path) -> Iterator[tuple[Machine, Person]]:
     """The same, with a person at its console."""
     with started(wanted, raw, folder) as running:
-        to_prompt(running)
-        running.console.rewind("login: ")
-        person = Person(running.console)
-        root = profile_of(wanted.profile).login.root
-        assert root
-        person.log_in("root", root.password)
-        yield running, person
+        yield running, as_root(running)
 
 
 def told(person: Person) -> dict[str, str]:

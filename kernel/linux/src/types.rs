@@ -151,9 +151,22 @@ pub const fn device(major: u32, minor: u32) -> u64 {
     (minor & 0xff | (major & 0xfff) << 8 | (minor & !0xff) << 12) as u64
 }
 
+/// Major and minor of a device number that [`device`] made.
+#[must_use]
+pub const fn device_parts(number: u64) -> (u32, u32) {
+    ((number >> 8) as u32 & 0xfff, (number & 0xff | number >> 12 & 0xf_ff00) as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn device_numbers_come_apart_again() {
+        for (major, minor) in [(0, 0), (8, 1), (0xfff, 0xff), (254, 0xf_ffff), (1, 0x1_0300)] {
+            assert_eq!(device_parts(device(major, minor)), (major, minor));
+        }
+    }
 
     #[test]
     fn times_convert_and_reject() {

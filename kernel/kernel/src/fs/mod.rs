@@ -35,7 +35,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use linux::Errno;
-use linux::types::{Stat, Statx, StatxTime, Timespec};
+use linux::types::{Stat, Statx, StatxTime, Timespec, device_parts};
 use vfs::inode::Kind;
 
 use crate::clock;
@@ -202,8 +202,7 @@ const STATX_MOUNT_ROOT: u64 = 0x2000;
 pub fn statx(place: &Path) -> Statx {
     let stat = stat(place);
     let time = |sec, nsec: u64| StatxTime { sec, nsec: nsec as u32, reserved: 0 };
-    let split = |device: u64| ((device >> 8) as u32 & 0xfff, (device & 0xff | device >> 12 & 0xf_ff00) as u32);
-    let ((rdev_major, rdev_minor), (dev_major, dev_minor)) = (split(stat.rdev), split(stat.dev));
+    let ((rdev_major, rdev_minor), (dev_major, dev_minor)) = (device_parts(stat.rdev), device_parts(stat.dev));
     Statx {
         mask: STATX_FILLED,
         blksize: vfs::PAGE_SIZE as u32,

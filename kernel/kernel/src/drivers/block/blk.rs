@@ -42,20 +42,8 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, (name, index):
         segment_length_max: facts.segment_length_max,
     };
     let channel = Channel::new(transport.clone(), plan)?;
-    let (served, looked_at) = (channel.clone(), (channel.clone(), transport.clone()));
-    let interrupt = wires.listen(
-        name,
-        transport,
-        move || served.serve(),
-        move || {
-            if looked_at.1.status() & virtio::status::NEEDS_RESET != 0 {
-                looked_at.0.fail(format_args!("the device needs a reset"));
-            }
-        },
-    );
-    if interrupt.is_some() {
-        channel.set_interrupts();
-    }
+    let served = channel.clone();
+    let interrupt = channel.listen(wires, move || served.serve());
     virtio::start(&**transport);
     let facts = Facts {
         sectors: facts.sectors,

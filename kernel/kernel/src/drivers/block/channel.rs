@@ -22,6 +22,7 @@ use virtio::{Doorbell, Error};
 use crate::arch::timer as clock;
 use crate::drivers::dma::Dma;
 use crate::drivers::virtio::SharedTransport;
+use crate::drivers::wires::Wires;
 use crate::mm::PageRef;
 use crate::sched::{WaitQueue, timer};
 use crate::sync::{Rank, SpinLock};
@@ -245,9 +246,18 @@ impl Channel {
         self.segments_max
     }
 
-    /// From now on [`Channel::serve`] is called when there are answers; until then the device is looked at by timer.
-    pub fn set_interrupts(&self) {
-        self.has_interrupts.store(true, Ordering::Relaxed);
+    /// Calls `serve`, which calls [`Channel::serve`], when there are answers, and gives up a device that needs a reset. Returns the interrupt; without
+    /// one the device is looked at by timer.
+    pub fn listen(self: &Arc<Self>, wires: Wires, serve: impl Fn() + Send + Sync + 'static) -> Option<u32> {
+        let channel = self.clone();
+        let look = move || {
+            if channel.transport.status() & virtio::status::NEEDS_RESET != 0 {
+                channel.fail(format_args!("the device needs a reset"));
+            }
+        };
+        let interrupt = wires.listen(&self.name, &self.transport, serve, look);
+        self.has_interrupts.store(interrupt.is_some(), Ordering::Relaxed);
+        interrupt
     }
 
     /// Requests that are in flight.

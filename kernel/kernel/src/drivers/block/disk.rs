@@ -29,7 +29,7 @@ const WAVE: usize = 16;
 const ATTEMPTS_MAX: u32 = 5;
 /// Before the third attempt; twice as long before each further one.
 const PAUSE: Duration = Duration::from_millis(10);
-/// So many errors of a disk are shown; of later ones only those whose count is a power of two.
+/// Of each operation so many errors are shown; of later ones only those whose count is a power of two.
 const ERRORS_SHOWN_MAX: u32 = 8;
 /// Pages that a transfer of sectors goes through at a time.
 const BOUNCE_PAGES: usize = 16;
@@ -123,7 +123,7 @@ pub struct Disk {
     pub counts: [Count; 4],
     unit: Unit,
     is_gone: AtomicBool,
-    errors: AtomicU32,
+    errors: [AtomicU32; 4],
 }
 
 impl Disk {
@@ -137,7 +137,7 @@ impl Disk {
         unit: Unit,
     ) -> Self {
         let counts = [const { Count { requests: AtomicU64::new(0), sectors: AtomicU64::new(0) } }; 4];
-        let (is_gone, errors) = (AtomicBool::new(false), AtomicU32::new(0));
+        let (is_gone, errors) = (AtomicBool::new(false), [const { AtomicU32::new(0) }; 4]);
         Self { name, index, driver, facts, channel, counts, unit, is_gone, errors }
     }
 
@@ -299,7 +299,7 @@ impl Disk {
             Outcome::Failed(_) | Outcome::Again(_) if self.is_gone() => return Err(Errno::EIO),
             Outcome::Failed(reason) | Outcome::Again(reason) => reason,
         };
-        let count = self.errors.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let count = self.errors[kind].fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if count <= ERRORS_SHOWN_MAX || count.is_power_of_two() {
             event!(
                 "block.error",

@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use linux::Errno;
+use linux::types::device_parts;
 
 use super::super::base;
 use super::tree::Leaf;
@@ -150,8 +151,7 @@ fn interrupts() -> Made {
 fn partitions() -> Made {
     let mut text = String::from("major minor  #blocks  name\n\n");
     for part in block::parts() {
-        let (number, blocks) = (part.device_number(), part.sectors * block::SECTOR / KIB);
-        let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+        let ((major, minor), blocks) = (device_parts(part.device_number()), part.sectors * block::SECTOR / KIB);
         let _ = writeln!(text, "{major:4}  {minor:7} {blocks:10} {}", part.name);
     }
     Ok(text.into())

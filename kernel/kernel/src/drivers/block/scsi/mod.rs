@@ -71,20 +71,8 @@ fn setup(transport: &SharedTransport, way: Way, place: Place<'_>, name: &str) ->
     let disks = SpinLock::new(Rank::DEVICE, Vec::new());
     let host = Arc::new(Host { channel, events, disks });
     HOSTS.lock_irq().push(host.clone());
-    let (served, looked_at) = (host.clone(), (host.channel.clone(), transport.clone()));
-    let interrupt = wires.listen(
-        name,
-        transport,
-        move || served.serve(),
-        move || {
-            if looked_at.1.status() & virtio::status::NEEDS_RESET != 0 {
-                looked_at.0.fail(format_args!("the device needs a reset"));
-            }
-        },
-    );
-    if interrupt.is_some() {
-        host.channel.set_interrupts();
-    }
+    let served = host.clone();
+    let interrupt = host.channel.listen(wires, move || served.serve());
     virtio::start(&**transport);
     if let Some(events) = &host.events {
         events.lend_all();
