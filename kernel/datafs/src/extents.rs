@@ -193,9 +193,7 @@ impl Volume {
         let fields = self.regular(inode)?;
         self.check_quota(fields.quota, u64::from(blocks))?;
         self.set_aside(u64::from(blocks))?;
-        if fields.quota != 0 {
-            *self.quota_reserved.entry(fields.quota).or_default() += u64::from(blocks);
-        }
+        self.hold_quota(fields.quota, blocks);
         Ok(())
     }
 
@@ -211,12 +209,7 @@ impl Volume {
 
     fn end_reservation(&mut self, quota: u32, blocks: u32) {
         self.give_back(u64::from(blocks));
-        if let Some(reserved) = self.quota_reserved.get_mut(&quota) {
-            *reserved = reserved.saturating_sub(u64::from(blocks));
-            if *reserved == 0 {
-                self.quota_reserved.remove(&quota);
-            }
-        }
+        self.release_quota(quota, blocks);
     }
 
     /// Finds blocks for `count` blocks of a file from `logical` on, near those before. What is a hole gets new blocks, what is unwritten or written

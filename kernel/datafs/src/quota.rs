@@ -91,12 +91,34 @@ impl Volume {
         if id == 0 {
             return Ok(());
         }
-        let quota = self.quota(id)?;
-        let reserved = self.quota_reserved.get(&id).copied().unwrap_or(0);
+        let (quota, reserved) = (self.quota(id)?, self.quota_reserved(id));
         if quota.blocks_max != 0 && quota.blocks.saturating_add(reserved).saturating_add(blocks) > quota.blocks_max {
             return Err(Error::Quota.into());
         }
         Ok(())
+    }
+
+    /// Blocks that are set aside for files of an id, and not yet in its use.
+    #[must_use]
+    pub fn quota_reserved(&self, id: u32) -> u64 {
+        self.quota_reserved.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Blocks are set aside for a file of an id.
+    pub(crate) fn hold_quota(&mut self, id: u32, blocks: u32) {
+        if id != 0 && blocks != 0 {
+            *self.quota_reserved.entry(id).or_default() += u64::from(blocks);
+        }
+    }
+
+    /// Blocks are no longer set aside for a file of an id: given back, or in use.
+    pub(crate) fn release_quota(&mut self, id: u32, blocks: u32) {
+        if let Some(reserved) = self.quota_reserved.get_mut(&id) {
+            *reserved = reserved.saturating_sub(u64::from(blocks));
+            if *reserved == 0 {
+                self.quota_reserved.remove(&id);
+            }
+        }
     }
 
     /// Counts blocks and inodes for an id.
@@ -119,19 +141,30 @@ impl Volume {
         Ok(())
     }
 
-    /// Lets an inode count for another id. What is made in a directory afterwards takes the directory's; what is in it already keeps its own.
+    /// Lets an inode, with the `reserved` blocks that are set aside for it, count for another id. What is made in a directory afterwards takes the
+    /// directory's; what is in it already keeps its own.
     ///
     /// # Errors
     /// `Quota`, `NoSpace`.
-    pub fn set_quota_id(&mut self, inode: InodeNumber, id: u32, time: i64) -> Out<()> {
-        self.operate(|volume| {
+    pub fn set_quota_id(&mut self, inode: InodeNumber, id: u32, reserved: u32, time: i64) -> Out<()> {
+        let old = self.operate(|volume| {
             let mut fields = volume.inode(inode)?;
-            let blocks = i64::try_from(fields.blocks).map_err(|_| volume.inode_damage(inode, What::Bounds))?;
-            volume.charge(fields.quota, -blocks, -1, false)?;
-            volume.charge(id, blocks, 1, true)?;
-            fields.quota = id;
+            let old = fields.quota;
+            if old != id {
+                let blocks = i64::try_from(fields.blocks).map_err(|_| volume.inode_damage(inode, What::Bounds))?;
+                volume.check_quota(id, fields.blocks.saturating_add(u64::from(reserved)))?;
+                volume.charge(old, -blocks, -1, false)?;
+                volume.charge(id, blocks, 1, true)?;
+                fields.quota = id;
+            }
             fields.changed = time;
-            volume.put_inode(&fields)
-        })
+            volume.put_inode(&fields)?;
+            Ok(old)
+        })?;
+        if old != id {
+            self.release_quota(old, reserved);
+            self.hold_quota(id, reserved);
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! What the tools know without asking the system: `proc` reads the texts of /proc, `screen` lays them out, `log`
-//! chooses events. Pure; the programs around them (main.rs and its modules) open files and write.
+//! chooses events, `size` reads and writes numbers of bytes. Pure; the programs around them (main.rs and its modules) open files and write.
 #![cfg_attr(all(swift_os, not(test)), no_std)]
 #![forbid(unsafe_code)]
 
@@ -8,3 +8,4 @@ extern crate alloc;
 pub mod log;
 pub mod proc;
 pub mod screen;
+pub mod size;

@@ -6,6 +6,7 @@ extern crate alloc;
 mod events;
 mod id;
 mod power;
+mod quota;
 mod top;
 
 use alloc::vec::Vec;
@@ -20,10 +21,11 @@ type Tool = fn(&str, &[&str]) -> Result<i32, Usage>;
 pub struct Usage(alloc::string::String);
 
 /// Every name, its text of --help, and what it does.
-const TOOLS: [(&str, &str, Tool); 6] = [
+const TOOLS: [(&str, &str, Tool); 7] = [
     ("id", id::HELP, id::run),
     ("top", top::HELP, top::run),
     ("events", events::HELP, events::run),
+    ("quota", quota::HELP, quota::run),
     ("halt", power::HALT_HELP, power::run),
     ("poweroff", power::POWEROFF_HELP, power::run),
     ("reboot", power::REBOOT_HELP, power::run),

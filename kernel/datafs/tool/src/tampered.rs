@@ -33,7 +33,7 @@ fn is_stale<T: std::fmt::Debug>(result: Result<T, Failure>) -> bool {
 fn the_table_of_quotas_is_no_file() {
     let mut m = fresh();
     assert!(is_stale(m.run(|v| v.attributes(QUOTAS))));
-    assert!(is_stale(m.run(|v| v.set_quota_id(QUOTAS, 1, 6))));
+    assert!(is_stale(m.run(|v| v.set_quota_id(QUOTAS, 1, 0, 6))));
     assert!(is_stale(m.run(|v| v.link(QUOTAS, ROOT, b"name", 6))));
     assert!(is_stale(m.write(QUOTAS, 0, &[1; BLOCK])));
     assert!(is_stale(m.truncate(QUOTAS, 0, 6)));

@@ -6,6 +6,7 @@
 //! - `body`     one file in memory: attributes, size, what is reserved for its pages
 //! - `node`     names and attributes ([`crate::Inode`])
 //! - `file`     an open file ([`crate::File`])
+//! - `quota`    what an id uses and may use, as extended attributes
 //! - `pages`    reading and writing through the page cache, mapping
 //! - `clean`    write-back
 //! - `resize`   truncation, holes, room
@@ -28,6 +29,7 @@ mod file;
 mod grow;
 mod node;
 mod pages;
+mod quota;
 mod resize;
 mod rounds;
 mod store;

@@ -10,6 +10,7 @@ use linux::flags::S_IFMT;
 
 use super::body::{Body, nanoseconds, now};
 use super::file::Handle;
+use super::quota;
 use super::store::Store;
 use crate::access::Permission;
 use crate::inode::{Change, Entries, Inode, Kind, Link, Metadata, New, SetXattr, Special};
@@ -214,6 +215,9 @@ impl<W: World> Inode<W> for Node<W> {
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        if let Some(quota) = quota::Attribute::named(name)? {
+            return quota.get(&self.body);
+        }
         self.store().run(|volume| volume.xattr(self.number(), name))
     }
 
@@ -222,6 +226,9 @@ impl<W: World> Inode<W> for Node<W> {
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], how: SetXattr) -> Result<(), Errno> {
+        if let Some(quota) = quota::Attribute::named(name)? {
+            return quota.set(&self.body, value, how);
+        }
         let how = match how {
             SetXattr::Any => datafs::SetXattr::Any,
             SetXattr::Create => datafs::SetXattr::Create,
@@ -235,6 +242,9 @@ impl<W: World> Inode<W> for Node<W> {
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno> {
+        if quota::Attribute::named(name)?.is_some() {
+            return Err(Errno::EPERM);
+        }
         let time = now::<W>();
         self.store().run_with_room(|volume| {
             volume.remove_xattr(self.number(), name, time)?;

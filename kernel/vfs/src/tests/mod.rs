@@ -6,6 +6,7 @@ mod cache;
 mod data;
 mod data_failures;
 mod data_grow;
+mod data_quota;
 mod device;
 mod errors;
 mod files;

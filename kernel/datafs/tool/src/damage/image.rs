@@ -122,7 +122,7 @@ fn fill(m: &mut Mounted<MemoryDevice>, places: &Places) {
     for at in 0..300 {
         m.write(places.big, at * 2 * BLOCK as u64, b"piece").unwrap();
     }
-    m.run(|v| v.set_quota_id(places.project, 7, 6)).unwrap();
+    m.run(|v| v.set_quota_id(places.project, 7, 0, 6)).unwrap();
     m.run(|v| v.set_quota(7, 1000, 100)).unwrap();
     let counted = m.run(|v| v.create(places.project, b"counted", &new(0o100_644))).unwrap();
     m.write(counted, 0, &[3; 3 * BLOCK]).unwrap();

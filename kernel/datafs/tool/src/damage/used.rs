@@ -39,7 +39,7 @@ impl User {
         let mut directories = vec![ROOT];
         for (name, id) in [("a", 0), ("b", 3), ("c", 70)] {
             let inode = mounted.run(|v| v.create(ROOT, name.as_bytes(), &new(0o040_755, b""))).unwrap();
-            mounted.run(|v| v.set_quota_id(inode, id, 6)).unwrap();
+            mounted.run(|v| v.set_quota_id(inode, id, 0, 6)).unwrap();
             directories.push(inode);
         }
         mounted.run(|v| v.set_quota(3, 900, 50)).unwrap();

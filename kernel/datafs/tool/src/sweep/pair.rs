@@ -316,7 +316,7 @@ impl Pair {
     /// What both say.
     pub fn set_quota_id(&mut self, inode: InodeNumber, id: u32) -> Said<()> {
         let time = self.tick();
-        let said = self.run(|volume| volume.set_quota_id(inode, id, time));
+        let said = self.run(|volume| volume.set_quota_id(inode, id, 0, time));
         self.agree(said, |model, _| {
             let attributes = &mut model.node_mut(inode)?.attributes;
             (attributes.quota, attributes.changed) = (id, time);
