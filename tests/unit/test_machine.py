@@ -49,6 +49,11 @@ def test_the_three_ways_in(way: Way, parts: list[str], absent: list[str]) -> Non
     assert not any(part in line for part in absent), line
 
 
+def test_a_reset_is_an_end_unless_the_machine_resets() -> None:
+    assert "-no-reboot" in arguments(spec("qemu"), FILES, console="stdio")
+    assert "-no-reboot" not in arguments(spec("qemu"), FILES, console="stdio", resets=True)
+
+
 def test_filters_lie_between_the_file_and_the_device() -> None:
     filtered = replace(FILES, filters=(failing({"event": "write_aio", "errno": 5}), recorder(Path("log"))))
     words = arguments(spec("hetzner"), filtered, console="stdio")

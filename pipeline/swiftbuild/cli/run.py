@@ -32,7 +32,8 @@ def run(
 ) -> None:
     """Run an image interactively: the serial console is your terminal. Ctrl-A X leaves, Ctrl-A H helps.
 
-    The image is never written. Without --persist everything is forgotten at the end.
+    The image is never written. Without --persist everything is forgotten at the end. A reboot of the guest starts the
+    machine again; a kernel that panicked ends it, with exit status 7.
 
     Example: swiftbuild run --profile qemu --cpus 4
     """
@@ -40,6 +41,7 @@ def run(
     from swiftbuild.machine.interactive import interact
     from swiftbuild.machine.persistent import disk_size as parse_size
     from swiftbuild.machine.persistent import keep, once
+    from swiftbuild.machine.signals import unwinding
 
     if session.json:
         raise UsageError("run is interactive and has no JSON result", hint="use swiftbuild boot --json")
@@ -50,7 +52,7 @@ def run(
     path = locate(session.root, image, profile)
     machine = playing(session, profile or profile_of(path), way=way, cpus=cpus)
     size = parse_size(disk_size) if disk_size else None
-    with tempfile.TemporaryDirectory(prefix="swiftbuild-machine-") as scratch:
+    with unwinding(), tempfile.TemporaryDirectory(prefix="swiftbuild-machine-") as scratch:
         if persist:
             media = keep(machine, path, session.root / "build" / "machines" / persist, size=size, fresh=fresh)
         else:

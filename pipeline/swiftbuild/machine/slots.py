@@ -27,8 +27,9 @@ ANY_READER = 0o444
 
 
 @contextlib.contextmanager
-def slot(on_wait: Callable[[], None] | None = None, folder: Path = FOLDER) -> Iterator[int]:
+def slot(on_wait: Callable[[], None] | None = None, folder: Path | None = None) -> Iterator[int]:
     """Holds a slot. Gives the lock's descriptor: a machine that inherits it holds the slot for as long as it lives."""
+    folder = folder or FOLDER
     end = time.monotonic() + WAIT_SECONDS_MAX
     told = False
     while (descriptor := _free(folder)) is None:

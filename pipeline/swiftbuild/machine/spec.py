@@ -111,10 +111,11 @@ def spec(profile: str, board: Board, *, way: str | None = None, cpus: int | None
     )
 
 
-def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
-    """QEMU's command line; `console` is what the serial line is connected to."""
-    out = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *machine.hardware()]
-    out += ["-serial", console]
+def arguments(machine: Spec, media: Media, *, console: str, resets: bool = False) -> list[str]:
+    """QEMU's command line; `console` is what the serial line is connected to. A reset by the guest ends the machine,
+    unless it `resets`."""
+    out = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", *machine.hardware()]
+    out += [*([] if resets else ["-no-reboot"]), "-serial", console]
     if machine.way is Way.DIRECT:
         out += ["-kernel", str(media.kernel), "-initrd", str(media.initrd)]
         if media.command_line:
