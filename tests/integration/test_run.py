@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,11 +44,14 @@ def show(text):
 tty.setraw(0)
 os.set_blocking(0, False)
 show("\\x1b[?1049h\\x1b[?25l\\x1b[1;31mhello from the guest\\r\\n")
-Path({pid!r}).write_text(str(os.getpid()))
+def ready():
+    Path({pid!r} + ".part").write_text(str(os.getpid()))
+    Path({pid!r} + ".part").rename({pid!r})
 {play}
 """
-WAIT = "time.sleep(300)"
+WAIT = "ready(); time.sleep(300)"
 PANIC = """\
+ready()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 while True:
     show("[evt] kernel.panic t=1.000000 why=broken cpu=0\\r\\n\\r\\nkernel panic on CPU 0: broken\\r\\n")
@@ -97,6 +101,13 @@ class Terminal:
             assert time.monotonic() < end, self.output
             time.sleep(0.02)
 
+    def until_started(self) -> None:
+        """Waits until QEMU has printed and is as it will be."""
+        end = time.monotonic() + SECONDS
+        while not self.pid.exists():
+            assert time.monotonic() < end, self.output
+            time.sleep(0.02)
+
     def restored(self) -> bytes:
         """What was printed to the end, with the terminal as it was, and no QEMU left."""
         assert self.state() == self.before
@@ -120,8 +131,12 @@ def start(tmp_path: Path, image: Path) -> Iterator[Start]:
     """Starts `swiftbuild run` with a QEMU that plays this."""
     made: list[Terminal] = []
 
-    def begin(play: str, *words: str) -> Terminal:
-        made.append(Terminal(tmp_path, image, play, *words))
+    usual = image
+
+    def begin(play: str, *words: str, image: Path = usual) -> Terminal:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Terminal(folder, image, play, *words))
         return made[-1]
 
     yield begin
@@ -132,9 +147,9 @@ def start(tmp_path: Path, image: Path) -> Iterator[Start]:
 @pytest.mark.parametrize(
     ("play", "status", "told"),
     [
-        ("os.kill(os.getpid(), signal.SIGKILL)", 7, b"QEMU ended with status -9"),
-        ("sys.exit(3)", 7, b"QEMU ended with status 3"),
-        ("sys.exit(0)", 0, b"hello"),
+        ("ready(); os.kill(os.getpid(), signal.SIGKILL)", 7, b"QEMU ended with status -9"),
+        ("ready(); sys.exit(3)", 7, b"QEMU ended with status 3"),
+        ("ready(); sys.exit(0)", 0, b"hello"),
         (PANIC, 7, b"the guest's kernel panicked: kernel.panic t=1.000000 why=broken cpu=0"),
     ],
     ids=["killed", "fails", "ends", "panics"],
@@ -151,7 +166,7 @@ def test_the_terminal_is_as_before_when_the_machine_ends(start: Start, play: str
                          ids=["waits", "deaf"])
 def test_the_terminal_is_as_before_when_we_are_ended(start: Start, number: signal.Signals, play: str) -> None:
     terminal = start(play)
-    terminal.until(b"hello from the guest")
+    terminal.until_started()
     os.kill(terminal.child.pid, number)
     assert terminal.child.wait(SECONDS) == 130
     assert b"Traceback" not in terminal.restored()
@@ -161,3 +176,37 @@ def test_a_panic_whose_report_hangs_ends_the_machine_too(start: Start) -> None:
     terminal = start(f'show("[evt] kernel.panic t=1.000000 why=hang cpu=0\\r\\n")\n{WAIT}')
     assert terminal.child.wait(SECONDS) == 7
     assert b"why=hang" in terminal.restored()
+
+
+def test_a_kept_machine_runs_once_and_a_newer_image_is_told(
+    start: Start, tmp_path: Path, image: Path, tree: Path
+) -> None:
+    words = ["--persist", "mine", "-C", str(tree)]
+    first = start(WAIT, *words)
+    first.until_started()
+    second = start("ready()", *words)
+    assert second.child.wait(SECONDS) == 7
+    second.until(f"machine mine is running already (process {first.child.pid})".encode())
+    first.child.terminate()
+    assert first.child.wait(SECONDS) == 130
+    third = start("ready()", *words)
+    assert third.child.wait(SECONDS) == 0
+    third.until(b"leaves")
+    assert b"note:" not in third.output
+    newer = tmp_path / "newer.img"
+    shutil.copy(image, newer)
+    with newer.open("r+b") as file:
+        file.write(b"x")
+    fourth = start("ready()", *words, image=newer)
+    assert fourth.child.wait(SECONDS) == 0
+    fourth.until(b"is not the image that machine mine was made from; the machine keeps its disk")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with one profile."""
+    top = tmp_path / "tree"
+    (top / "pipeline/profiles").mkdir(parents=True)
+    shutil.copy(ROOT / "pipeline/profiles/qemu.toml", top / "pipeline/profiles")
+    (top / "VERSION").write_text("0.1.0\n")
+    return top

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from swiftbuild.errors import BootError, DamageError, ToolError
+from swiftbuild.errors import BootError, ToolError
 from swiftbuild.machine.qemu import ENVIRONMENT, GRACE_SECONDS, SETPRIV
 from swiftbuild.machine.slots import slot
 from swiftbuild.machine.spec import Media, Spec, arguments
@@ -22,6 +22,7 @@ from swiftbuild.wire.terminal import Changes
 
 CONSOLE = "stdio,id=console,mux=on,signal=off"
 """What `-serial mon:stdio` stands for; spelled out, it can have a copy of what is printed."""
+CHUNK = 65536
 REPORT_ENDS = ("system.halt", "system.reboot")
 REPORT_SECONDS_MAX = 10.0
 """For a panic's report to be printed."""
@@ -33,10 +34,12 @@ def interact(machine: Spec, media: Media, *, on_wait: Callable[[], None] | None 
     When the guest resets the machine, it starts again. But a kernel that panicked would only panic again: that ends it.
     """
     with slot(on_wait) as lock, lent() as changes, contextlib.ExitStack() as stack:
-        copy, end = os.pipe()
-        stack.callback(os.close, copy)
+        descriptor, end = os.pipe()
+        stack.callback(os.close, descriptor)
+        copy = Copy(descriptor, changes)
+        stack.callback(copy.drain)
         process = stack.enter_context(_started(machine, media, lock, end))
-        panic = _watch(copy, changes)
+        panic = copy.watch()
         if panic is None:
             status = process.wait()
     if panic:
@@ -70,24 +73,42 @@ def _started(machine: Spec, media: Media, lock: int, copy: int) -> Iterator[subp
             process.wait()
 
 
-def _watch(copy: int, changes: Changes) -> Event | None:
-    """Reads until the machine has ended, or until its kernel has reported a panic: then that event."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    cleaner, lines = Cleaner(), Lines()
-    panic, end = None, 0.0
-    while panic is None or time.monotonic() < end:
-        if panic and not select.select([copy], [], [], max(0.0, end - time.monotonic()))[0]:
-            break
-        chunk = os.read(copy, 65536)
-        if not chunk:
-            break
-        text = decoder.decode(chunk)
-        changes.feed(text)
-        for event in lines.feed(cleaner.feed(text)):
-            if isinstance(event, DamageError):
-                continue
-            if panic is None and event.name == "kernel.panic":
-                panic, end = event, time.monotonic() + REPORT_SECONDS_MAX
-            elif panic and event.name in REPORT_ENDS:
-                return panic
-    return panic
+class Copy:
+    """What the machine prints, on its way to the terminal."""
+
+    def __init__(self, descriptor: int, changes: Changes) -> None:
+        self._descriptor = descriptor
+        self._changes = changes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._cleaner = Cleaner()
+        self._lines = Lines()
+
+    def watch(self) -> Event | None:
+        """Reads until the machine has ended, or until its kernel has reported a panic: then that event."""
+        panic, end = None, 0.0
+        while panic is None or self._readable(end):
+            chunk = os.read(self._descriptor, CHUNK)
+            if not chunk:
+                break
+            for event in self._take(chunk):
+                if panic is None and event.name == "kernel.panic":
+                    panic, end = event, time.monotonic() + REPORT_SECONDS_MAX
+                elif panic and event.name in REPORT_ENDS:
+                    return panic
+        return panic
+
+    def drain(self) -> None:
+        """Reads what a machine that is gone has left: it, too, was printed."""
+        os.set_blocking(self._descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._descriptor, CHUNK):
+                self._take(chunk)
+
+    def _readable(self, end: float) -> bool:
+        left = end - time.monotonic()
+        return left > 0 and bool(select.select([self._descriptor], [], [], left)[0])
+
+    def _take(self, chunk: bytes) -> list[Event]:
+        text = self._decoder.decode(chunk)
+        self._changes.feed(text)
+        return [event for event in self._lines.feed(self._cleaner.feed(text)) if isinstance(event, Event)]
