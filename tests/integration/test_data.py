@@ -103,9 +103,9 @@ def test_damage_is_found_and_named(volume: Path) -> None:
     ("words", "status", "told"),
     [
         (["ls", "VOLUME", "/nowhere"], 3, "/nowhere: there is no such file in the volume"),
-        (["ls", "SITE"], 2, "no image"),
+        (["ls", "SITE"], 2, "is a folder, not an image"),
         (["ls", "TEXT"], 6, "neither a volume nor a disk image"),
-        (["ls", "EMPTY"], 3, "cannot read"),
+        (["ls", "EMPTY"], 6, "is empty, not an image"),
         (["mkfs", "VOLUME"], 2, "is there already"),
         (["mkfs", "NEW", "--size", "1M"], 2, "not a size of at least"),
         (["mkfs", "NEW", "--from", "TEXT"], 2, "no such folder"),

@@ -53,15 +53,13 @@ def volume_of(image: Path) -> Volume:
     """Where the volume lies: the whole file, or the partition `data` of a disk image."""
     from swiftbuild.effects.datatool import Volume
     from swiftbuild.limits import SECTOR
+    from swiftbuild.machine.images import QCOW2
     from swiftbuild.machine.media import mapped
     from swiftbuild.wire import gpt
 
-    image = image.absolute()
-    if not image.is_file():
-        raise UsageError(f"no image {image}", hint="build one: swiftbuild image --profile qemu")
-    if image.suffix == ".qcow2":
-        raise UsageError(f"{image} is no raw image", hint=f"qemu-img convert -O raw {image.name} {image.stem}.img")
     with mapped(image) as data:
+        if bytes(data[:4]) == QCOW2:
+            raise UsageError(f"{image} is no raw image", hint=f"qemu-img convert -O raw {image} {image.stem}.img")
         if b"SWDATAFS" in (bytes(data[:8]), bytes(data[BLOCK : BLOCK + 8])):
             return Volume(image, 0, len(data))
         try:
@@ -136,8 +134,9 @@ def ls(
 
     Example: swiftbuild data ls build/images/qemu.img -R
     """
+    volume = volume_of(image)
     with _tool(session) as (tool, _):
-        rows = tool.list(volume_of(image), path, recursive=recursive)
+        rows = tool.list(volume, path, recursive=recursive)
     session.result({"path": path, "entries": rows}, "\n".join(map(_row, rows)))
 
 
@@ -181,9 +180,10 @@ def _copy_out(session: Session, source: Inside, folder: Path) -> None:
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="name one that is there")
+    volume = volume_of(source.image)
     with _tool(session) as (tool, work):
         archive = work / "out.tar"
-        tool.read(volume_of(source.image), source.path, archive)
+        tool.read(volume, source.path, archive)
         names = unpack(archive, folder.absolute(), tool.runner)
     session.result({"to": str(folder), "names": names}, f"{folder}: {len(names)} paths copied")
 
@@ -207,8 +207,9 @@ def fsck(session: Session, image: ImageArgument) -> None:
 
     The exit status is 6 when something is wrong.
     """
+    volume = volume_of(image)
     with _tool(session) as (tool, _):
-        report = tool.check(volume_of(image))
+        report = tool.check(volume)
     found = report["findings"]
     counts = (f"{report['inodes']} inodes, {report['directories']} of them directories, {report['used_blocks']} of "
               f"{report['blocks']} blocks in use, {report['records']} records in the log")
@@ -224,8 +225,9 @@ def fsck(session: Session, image: ImageArgument) -> None:
 @command
 def dump(session: Session, image: ImageArgument) -> None:
     """Describe a volume: identity, features, superblocks, log, space."""
+    volume = volume_of(image)
     with _tool(session) as (tool, _):
-        facts = tool.facts(volume_of(image))
+        facts = tool.facts(volume)
     space = facts["space"]
     rows = [
         f"label {facts['label'] or '-'}, UUID {facts['uuid']}",
