@@ -7,7 +7,7 @@ from pathlib import Path
 from swiftbuild.errors import DamageError, UsageError
 from swiftbuild.limits import SECTOR
 from swiftbuild.machine.media import mapped
-from swiftbuild.model.disk import Partition
+from swiftbuild.model.disk import BASE_TYPE, Partition
 from swiftbuild.wire import gpt, release
 from swiftbuild.wire.view import Buffer, take
 
@@ -43,3 +43,14 @@ def profile_of(image: Path) -> str:
     with mapped(image) as disk:
         header = take(disk, base_of(disk).first * SECTOR, release.HEADER_SIZE, "release header")
         return release.decode_header(header).profile
+
+
+def is_ours(file: Path) -> bool:
+    """Whether it is a disk image that swiftbuild made, or empty: what may be replaced by another image."""
+    if not file.stat().st_size:
+        return True
+    try:
+        with mapped(file) as disk:
+            return base_of(disk).type == BASE_TYPE
+    except DamageError:
+        return False
