@@ -110,7 +110,7 @@ def test_damage_is_found_and_named(volume: Path) -> None:
         (["mkfs", "NEW", "--size", "1M"], 2, "not a size of at least"),
         (["mkfs", "NEW", "--from", "TEXT"], 2, "no such folder"),
         (["mkfs", "NEW", "--label", "x" * 33], 3, "does not fit"),
-        (["mkfs", "NEW", "--size", "8M", "--from", "LARGE"], 3, "no block is free"),
+        (["mkfs", "NEW", "--size", "8M", "--from", "LARGE"], 8, "NEW: no block is free in the volume"),
         (["cp", "TEXT", "SITE"], 2, "one of FROM and TO lies in an image"),
         (["cp", "VOLUME:/tool", "TEXT"], 2, "is no folder"),
         (["cp", "NOTHING", "VOLUME:/"], 2, "there is no file or folder"),
@@ -134,3 +134,25 @@ def test_mistakes_are_told(tmp_path: Path, volume: Path, words: list[str], statu
 def test_a_fifo_is_no_contents(tmp_path: Path, folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     assert "neither a file" in data("mkfs", tmp_path / "new.img", "--from", folder, status=3)
+
+
+def test_what_does_not_fit_has_its_exit_status(tmp_path: Path) -> None:
+    made, large = tmp_path / "small.img", tmp_path / "large"
+    large.write_bytes(bytes(9 << 20))
+    data("mkfs", made, "--size", "8M")
+    told = data("cp", large, f"{made}:/", status=8)
+    assert f"{made}: no block is free in the volume" in told and "hint: a larger volume" in told
+
+
+def test_errors_show_the_path_that_was_given(tmp_path: Path, volume: Path) -> None:
+    given = os.path.relpath(volume, ROOT)
+    assert data("fsck", given).startswith(f"{given}: no fault found")
+    assert f"error: {given}: /nowhere" in data("ls", given, "/nowhere", status=3)
+    with volume.open("r+b") as file:
+        for block in (0, 1):
+            file.seek(block * BLOCK + 100)
+            file.write(b"\xff" * 64)
+    told = data("dump", given, status=6)
+    assert f"error: {given}: both superblocks are damaged" in told and told.count(str(volume)) == told.count(given)
+    told = data("mkfs", tmp_path / "new.img", "--label", "x" * 33, status=3)
+    assert f"error: {tmp_path / 'new.img'}: a name, a number or a label does not fit" in told

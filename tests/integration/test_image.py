@@ -15,7 +15,7 @@ from swiftbuild.cli.image import _check_target
 from swiftbuild.digest import sha256_file
 from swiftbuild.effects.files import replacing
 from swiftbuild.effects.sparse import copy_onto, copy_sparse
-from swiftbuild.errors import UsageError
+from swiftbuild.errors import SpaceError, UsageError
 
 from tests.fakes import ROOT
 from tests.images import build, parts
@@ -163,3 +163,12 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         temporary.write_bytes(b"half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_a_device_has_no_room_for_leaves_it_as_it_was(tmp_path: Path) -> None:
+    source, device = tmp_path / "source", tmp_path / "device"
+    source.write_bytes(b"i" * 4096)
+    device.write_bytes(b"d" * 4095)
+    with pytest.raises(SpaceError, match="it has 4095 bytes, the image 4096"):
+        copy_onto(source, device)
+    assert device.read_bytes() == b"d" * 4095

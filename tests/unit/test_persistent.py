@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from swiftbuild.errors import BootError, UsageError
+from swiftbuild.errors import BootError, SpaceError, UsageError
 from swiftbuild.machine import persistent
 from swiftbuild.machine.persistent import Kept, kept
 from swiftbuild.machine.spec import QEMU_IMG, Spec
@@ -103,3 +103,12 @@ def test_what_an_interrupt_left_is_made_again(image: Path) -> None:
     (folder / "machine.json").write_text('{"profile": "qemu", "sha')
     assert run(image).of_this_image
     assert not (folder / "disk.part").exists()
+
+
+def test_a_disk_that_is_too_small_for_the_image_is_refused(image: Path) -> None:
+    with (pytest.raises(SpaceError, match="the image does not fit a disk of 524288 bytes, it has 1048576") as caught,
+          kept(MACHINE, image, image.parent / "mine", size=1 << 19, fresh=False)):
+        pass
+    assert caught.value.exit_code == 8
+    with kept(MACHINE, image, image.parent / "mine", size=2 << 20, fresh=False) as found:
+        assert len(contents(found.media.disk)) == 2 << 20

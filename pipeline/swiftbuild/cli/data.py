@@ -61,14 +61,14 @@ def volume_of(image: Path) -> Volume:
         if bytes(data[:4]) == QCOW2:
             raise UsageError(f"{image} is no raw image", hint=f"qemu-img convert -O raw {image} {image.stem}.img")
         if b"SWDATAFS" in (bytes(data[:8]), bytes(data[BLOCK : BLOCK + 8])):
-            return Volume(image, 0, len(data))
+            return Volume(image.absolute(), 0, len(data), str(image))
         try:
             partition = gpt.read(data).named("data")
         except DamageError as error:
             raise DamageError(f"{image}: neither a volume nor a disk image: {error.message}") from None
     if partition is None:
         raise InputError(f"{image} has no partition data", hint="was it made by swiftbuild image?")
-    return Volume(image, partition.first * SECTOR, partition.sectors * SECTOR)
+    return Volume(image.absolute(), partition.first * SECTOR, partition.sectors * SECTOR, str(image))
 
 
 @command
@@ -95,13 +95,13 @@ def mkfs(
         raise UsageError(f"{file} is there already", hint="remove it, or name another file")
     if source is not None and not source.is_dir():
         raise UsageError(f"--from {source}: no such folder")
-    file = file.absolute()
+    shown, file = str(file), file.absolute()
     with _tool(session) as (tool, work):
         given = DataInput(owner="", label=label, folder=source and source.absolute(), size=length,
-                          file_time=_time(session))
+                          file_time=_time(session), shown=shown)
         with no_space_named(file, length), replacing(file) as temporary:
             build_data(given, tool, work, temporary)
-        facts = tool.facts(Volume(file, 0, length))
+        facts = tool.facts(Volume(file, 0, length, shown))
     session.result({"path": str(file), **facts}, f"{file}: {length} bytes, UUID {facts['uuid']}")
 
 

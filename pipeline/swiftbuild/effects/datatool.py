@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from swiftbuild.effects.process import Runner
-from swiftbuild.errors import CommandError, DamageError, InputError
+from swiftbuild.errors import CommandError, DamageError, InputError, SpaceError
 
 REFUSED, DAMAGED = 1, 6
 """Exit statuses of the program: it was not done, for a reason that it names; the volume is damaged."""
+FULL = ("no block is free in the volume", "no inode is free in the volume", "a file is larger than a volume can hold",
+        "No space left on device")
+"""The program's words for what does not fit."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Volume:
     file: Path
     offset: int
     length: int
+    shown: str
+    """What a person calls it: they may have named it by another path, or not at all."""
 
     def words(self) -> list[str]:
         """The options that say where it lies."""
@@ -41,8 +46,8 @@ class Identity:
 
 @dataclass(frozen=True)
 class DataTool:
-    """Calls of the program. Each raises `InputError` when the volume or the archive does not allow it, `DamageError`
-    when the volume is damaged."""
+    """Calls of the program. Each raises `InputError` when the volume or the archive does not allow it, `SpaceError`
+    when something does not fit, `DamageError` when the volume is damaged."""
 
     program: Path
     runner: Runner
@@ -87,9 +92,12 @@ class DataTool:
 
 def _explain(error: CommandError, volume: Volume) -> NoReturn:
     """The program's own words for what is wrong with its input; any other end is a fault of ours and stays as it is."""
-    message = f"{volume.file}: {error.output.strip()}"
+    said = error.output.strip().replace(str(volume.file), volume.shown)
+    message = f"{volume.shown}: {said}"
     if error.status == DAMAGED:
         raise DamageError(message, hint="swiftbuild data fsck names all that is wrong") from None
+    if error.status == REFUSED and any(words in said for words in FULL):
+        raise SpaceError(message, hint="a larger volume (mkfs --size, or data_mib in the profile), or fewer files")
     if error.status == REFUSED:
         raise InputError(message) from None
     raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from swiftbuild.digest import sha256_file
 from swiftbuild.effects.files import write_atomic
 from swiftbuild.effects.lock import HeldError, alone
-from swiftbuild.errors import BootError, CommandError, UsageError
+from swiftbuild.errors import BootError, CommandError, SpaceError, UsageError
 from swiftbuild.machine.media import prepare
 from swiftbuild.machine.spec import FIRMWARE_VARIABLES, QEMU_IMG, Media, Spec, Way
 from swiftbuild.model.binary import Record
@@ -72,7 +73,7 @@ def kept(machine: Spec, image: Path, folder: Path, *, size: int | None, fresh: b
         if not variables.exists():
             _copy(FIRMWARE_VARIABLES, variables)
         if size:
-            _qemu_img("resize", "-q", str(disk), str(size))
+            _grow(disk, size)
         yield Kept(Media(disk=disk, variables=variables), known == origin)
 
 
@@ -113,12 +114,21 @@ def once(machine: Spec, image: Path, folder: Path, *, size: int | None) -> Media
     """Media of a machine that is forgotten at its end."""
     media = prepare(machine, image, folder)
     if size and media.disk:
-        _qemu_img("resize", "-q", str(media.disk), str(size))
+        _grow(media.disk, size)
     return media
 
 
-def _qemu_img(*arguments: str) -> None:
+def _grow(disk: Path, size: int) -> None:
+    there = int(json.loads(_qemu_img("info", "--output=json", str(disk)))["virtual-size"])
+    if size < there:
+        raise SpaceError(f"--disk-size: the image does not fit a disk of {size} bytes, it has {there}",
+                         hint="name a larger size; a disk only grows")
+    _qemu_img("resize", "-q", str(disk), str(size))
+
+
+def _qemu_img(*arguments: str) -> str:
     done = subprocess.run([QEMU_IMG, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandError("qemu-img failed", command=" ".join([QEMU_IMG, *arguments]), status=done.returncode,
                            output=done.stderr)
+    return done.stdout
