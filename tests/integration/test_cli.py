@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from swiftbuild.cli.session import find_root
+from swiftbuild.effects.lock import alone
 from swiftbuild.errors import UsageError
 
 from tests.fakes import FILES, ROOT
@@ -242,3 +243,22 @@ def test_clean_frees_what_it_says(tree: Path) -> None:
     assert (tree / "build/store").exists()
     swiftbuild("clean", "--cache", cwd=tree)
     assert not (tree / "build/store").exists()
+
+
+def test_clean_keeps_machines_unless_they_are_named(tree: Path) -> None:
+    disk = tree / "build/machines/mine/disk.qcow2"
+    disk.parent.mkdir(parents=True)
+    disk.write_bytes(b"x" * 10000)
+    told = swiftbuild("clean", "--cache", cwd=tree).stdout
+    assert f"kept, with the files on their disks:\n  {disk.parent}\nthey go with: swiftbuild clean --machines" in told
+    assert json.loads(swiftbuild("clean", "--json", cwd=tree).stdout)["kept"] == [str(disk.parent)]
+    with alone(disk.parent / "lock"):
+        done = swiftbuild("clean", "--machines", cwd=tree)
+        assert done.returncode == 7
+        assert f"machine mine is running already (process {os.getpid()})" in done.stderr
+    assert disk.read_bytes() == b"x" * 10000
+    swiftbuild("clean", "--machines", "--dry-run", cwd=tree)
+    assert disk.exists()
+    document = json.loads(swiftbuild("clean", "--machines", "--json", cwd=tree).stdout)
+    assert document["kept"] == [] and [row["path"] for row in document["removed"]] == [str(tree / "build/machines")]
+    assert not disk.parent.exists()
