@@ -156,7 +156,7 @@ def cp(
     """Copy files and folders out of a volume, or into one.
 
     What is copied lies in TO under its own name, as with cp -r; a file that is there is replaced. Into an image: root
-    owns it. No machine may run from the image meanwhile.
+    owns it; while a machine runs from the image, that is refused.
 
     Example: swiftbuild data cp build/images/qemu.img:/etc/app.toml .
     """
@@ -189,12 +189,13 @@ def _copy_out(session: Session, source: Inside, folder: Path) -> None:
 
 
 def _copy_in(session: Session, source: Path, target: Inside) -> None:
+    from swiftbuild.effects.imagelock import writing
     from swiftbuild.effects.trees import pack
 
     if not (source.is_file() or source.is_dir()):
         raise UsageError(f"there is no file or folder {source}")
     volume = volume_of(target.image)
-    with _tool(session) as (tool, work):
+    with writing(volume.file, volume.shown), _tool(session) as (tool, work):
         archive = work / "in.tar"
         pack(source, archive, time=_time(session), name=source.absolute().name)
         tool.write(volume, target.path, archive, time=_time(session))
