@@ -102,7 +102,11 @@ def test_damage_is_found_and_named(volume: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["ls", "VOLUME", "/nowhere"], 3, "/nowhere: there is no such file in the volume"),
+        (["ls", "VOLUME", "/nowhere"], 2, "/nowhere: there is no such file in the volume\n"),
+        (["ls", "VOLUME", "/deep/err"], 2, "there is no such file in the volume; did you mean '/deep/er'?"),
+        (["ls", "VOLUME", "/dep/er/big"], 2, "there is no such file in the volume; did you mean '/deep/er/big'?"),
+        (["cp", "VOLUME:/toll", "SITE"], 2, "there is no such file in the volume; did you mean '/tool'?"),
+        (["cp", "TEXT", "VOLUME:/deap"], 2, "there is no such file in the volume; did you mean '/deep'?"),
         (["ls", "SITE"], 2, "is a folder, not an image"),
         (["ls", "TEXT"], 6, "neither a volume nor a disk image"),
         (["ls", "EMPTY"], 6, "is empty, not an image"),
@@ -114,7 +118,7 @@ def test_damage_is_found_and_named(volume: Path) -> None:
         (["cp", "TEXT", "SITE"], 2, "one of FROM and TO lies in an image"),
         (["cp", "VOLUME:/tool", "TEXT"], 2, "is no folder"),
         (["cp", "NOTHING", "VOLUME:/"], 2, "there is no file or folder"),
-        (["cp", "TEXT", "VOLUME:/nowhere"], 3, "there is no such file in the volume"),
+        (["cp", "TEXT", "VOLUME:/nowhere"], 2, "there is no such file in the volume"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, volume: Path, words: list[str], status: int, told: str) -> None:
@@ -147,7 +151,7 @@ def test_what_does_not_fit_has_its_exit_status(tmp_path: Path) -> None:
 def test_errors_show_the_path_that_was_given(tmp_path: Path, volume: Path) -> None:
     given = os.path.relpath(volume, ROOT)
     assert data("fsck", given).startswith(f"{given}: no fault found")
-    assert f"error: {given}: /nowhere" in data("ls", given, "/nowhere", status=3)
+    assert f"error: {given}: /nowhere" in data("ls", given, "/nowhere", status=2)
     with volume.open("r+b") as file:
         for block in (0, 1):
             file.seek(block * BLOCK + 100)

@@ -84,5 +84,6 @@ def test_an_image_that_was_not_built_is_told_with_how_to_build_it(folder: Path) 
 def make_tree(folder: Path) -> Path:
     """A repository in which nothing was built."""
     (folder / "tree/pipeline/profiles").mkdir(parents=True)
+    (folder / "tree/pipeline/profiles/hetzner.toml").write_bytes((ROOT / "pipeline/profiles/hetzner.toml").read_bytes())
     (folder / "tree/VERSION").write_text("0.1.0\n")
     return folder / "tree"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from swiftbuild.effects.project import load_profile
 from swiftbuild.errors import DamageError, UsageError
 from swiftbuild.limits import SECTOR
 from swiftbuild.machine.media import mapped
@@ -19,6 +20,7 @@ def locate(root: Path, image: Path | None, profile: str | None) -> Path:
     if image is None:
         if profile is None:
             raise UsageError("name an image, or a profile with --profile", hint="built images lie in build/images")
+        load_profile(root, profile)
         image = root / "build" / "images" / f"{profile}.img"
         if not image.exists():
             raise UsageError(f"no image {image}", hint=f"build one: swiftbuild image --profile {profile}")

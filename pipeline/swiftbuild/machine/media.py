@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from swiftbuild.core.names import close
 from swiftbuild.errors import CommandError, DamageError, InputError, UsageError
 from swiftbuild.limits import SECTOR
 from swiftbuild.machine.spec import FIRMWARE_VARIABLES, QEMU_IMG, Media, Spec, Way
@@ -38,7 +39,9 @@ def contents(path: Path) -> memoryview:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"there is no file {path}", hint=BUILT) from None
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = close(path.name, beside, before=str(path).removesuffix(path.name))
+        raise UsageError(f"there is no file {path}{near}", hint=BUILT) from None
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise UsageError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}, not an image",
                          hint=BUILT)
