@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from swiftbuild.effects.sparse import copy_sparse
 
 from tests.fakes import ROOT
+from tests.images import build, parts, start_of
 
 BLOCK = 4096
 
@@ -160,3 +162,47 @@ def test_errors_show_the_path_that_was_given(tmp_path: Path, volume: Path) -> No
     assert f"error: {given}: both superblocks are damaged" in told and told.count(str(volume)) == told.count(given)
     told = data("mkfs", tmp_path / "new.img", "--label", "x" * 33, status=3)
     assert f"error: {tmp_path / 'new.img'}: a name, a number or a label does not fit" in told
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk image with a volume on its data partition."""
+    here = tmp_path_factory.mktemp("image")
+    data("mkfs", here / "volume", "--size", "64M")
+    made = build(parts(here), "qemu")
+    copy_sparse(here / "volume", made, at=start_of(made, "data"))
+    return made
+
+
+def check(image: Path, status: int) -> dict[str, Any]:
+    """What `inspect --check` finds."""
+    words = ["-q", "inspect", "--check", "--json", str(image)]
+    done = subprocess.run([sys.executable, "-m", "swiftbuild", *words], cwd=ROOT, check=False, capture_output=True,
+                          text=True, timeout=600, stdin=subprocess.DEVNULL)
+    assert done.returncode == status, done.stdout + done.stderr
+    loaded: dict[str, Any] = json.loads(done.stdout)
+    return loaded
+
+
+def test_a_check_of_an_image_checks_its_volume(image: Path) -> None:
+    assert check(image, 0) == {"path": str(image), "ok": True, "findings": []}
+    at = start_of(image, "data")
+    with image.open("r+b") as file:
+        file.seek(at + (2 + document("dump", image)["log_blocks"]) * BLOCK + 1000)
+        file.write(b"\xff" * 8)
+    found = check(image, 6)["findings"]
+    assert [row["where"] for row in found] == ["data"] * len(found)
+    faults = document("fsck", image, status=6)["findings"]
+    assert [row["code"] for row in found] == [row["fault"] for row in faults] != []
+    assert f"block {faults[0]['block']}, inode {faults[0]['inode']}: {faults[0]['words']}" in found[0]["text"]
+
+
+def test_a_check_of_a_slot_image_has_no_volume_to_look_at(image: Path) -> None:
+    assert check(image.parent / "slot", 0)["ok"]
+
+
+def test_a_data_partition_without_a_volume_is_a_fault(image: Path) -> None:
+    with image.open("r+b") as file:
+        file.seek(start_of(image, "data"))
+        file.write(bytes(2 * BLOCK))
+    assert [(row["where"], row["code"]) for row in check(image, 6)["findings"]] == [("data", "not-datafs")]

@@ -37,7 +37,7 @@ class Inside:
 
 
 @contextlib.contextmanager
-def _tool(session: Session) -> Iterator[tuple[DataTool, Path]]:
+def datatool(session: Session) -> Iterator[tuple[DataTool, Path]]:
     """The program for volumes, built when it is not there or its source changed, and a folder for archives."""
     from swiftbuild.cli.workshop import workshop
     from swiftbuild.effects.datatool import DataTool
@@ -96,7 +96,7 @@ def mkfs(
     if source is not None and not source.is_dir():
         raise UsageError(f"--from {source}: no such folder")
     shown, file = str(file), file.absolute()
-    with _tool(session) as (tool, work):
+    with datatool(session) as (tool, work):
         given = DataInput(owner="", label=label, folder=source and source.absolute(), size=length,
                           file_time=_time(session), shown=shown)
         with no_space_named(file, length), replacing(file) as temporary:
@@ -135,7 +135,7 @@ def ls(
     Example: swiftbuild data ls build/images/qemu.img -R
     """
     volume = volume_of(image)
-    with _tool(session) as (tool, _):
+    with datatool(session) as (tool, _):
         rows = tool.list(volume, path, recursive=recursive)
     session.result({"path": path, "entries": rows}, "\n".join(map(_row, rows)))
 
@@ -181,7 +181,7 @@ def _copy_out(session: Session, source: Inside, folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="name one that is there")
     volume = volume_of(source.image)
-    with _tool(session) as (tool, work):
+    with datatool(session) as (tool, work):
         archive = work / "out.tar"
         tool.read(volume, source.path, archive)
         names = unpack(archive, folder.absolute(), tool.runner)
@@ -195,7 +195,7 @@ def _copy_in(session: Session, source: Path, target: Inside) -> None:
     if not (source.is_file() or source.is_dir()):
         raise UsageError(f"there is no file or folder {source}")
     volume = volume_of(target.image)
-    with writing(volume.file, volume.shown), _tool(session) as (tool, work):
+    with writing(volume.file, volume.shown), datatool(session) as (tool, work):
         archive = work / "in.tar"
         pack(source, archive, time=_time(session), name=source.absolute().name)
         tool.write(volume, target.path, archive, time=_time(session))
@@ -209,13 +209,12 @@ def fsck(session: Session, image: ImageArgument) -> None:
     The exit status is 6 when something is wrong.
     """
     volume = volume_of(image)
-    with _tool(session) as (tool, _):
+    with datatool(session) as (tool, _):
         report = tool.check(volume)
     found = report["findings"]
     counts = (f"{report['inodes']} inodes, {report['directories']} of them directories, {report['used_blocks']} of "
               f"{report['blocks']} blocks in use, {report['records']} records in the log")
-    rows = [f"  block {row['block']}, inode {row['inode']}: {row['words']}"
-            + (f": {row['detail']}" if row["detail"] else "") + f" [{row['fault']}]" for row in found]
+    rows = [f"  {text} [{fault}]" for fault, text in faults(report)]
     rows += [f"  and {report['more']} more"] if report["more"] else []
     said = f"{len(found) + report['more']} faults" if found else "no fault found"
     session.result({"path": str(image), "ok": not found, **report}, "\n".join([f"{image}: {said}; {counts}", *rows]))
@@ -223,11 +222,17 @@ def fsck(session: Session, image: ImageArgument) -> None:
         raise typer.Exit(DamageError.exit_code)
 
 
+def faults(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and sentence of each fault that a check has found."""
+    return [(row["fault"], f"block {row['block']}, inode {row['inode']}: {row['words']}"
+             + (f": {row['detail']}" if row["detail"] else "")) for row in report["findings"]]
+
+
 @command
 def dump(session: Session, image: ImageArgument) -> None:
     """Describe a volume: identity, features, superblocks, log, space."""
     volume = volume_of(image)
-    with _tool(session) as (tool, _):
+    with datatool(session) as (tool, _):
         facts = tool.facts(volume)
     space = facts["space"]
     rows = [
