@@ -172,10 +172,28 @@ def test_the_terminal_is_as_before_when_we_are_ended(start: Start, number: signa
     assert b"Traceback" not in terminal.restored()
 
 
-def test_a_panic_whose_report_hangs_ends_the_machine_too(start: Start) -> None:
-    terminal = start(f'show("[evt] kernel.panic t=1.000000 why=hang cpu=0\\r\\n")\n{WAIT}')
+EVENT = '"[evt] kernel.panic t=1.000000 why=broken cpu=0\\r\\n\\r\\nkernel panic on CPU 0\\r\\n"'
+REBOOT = '"[evt] system.reboot t=1.000001\\r\\n"'
+HALT = '"[evt] system.halt t=1.000001\\r\\n"'
+
+
+@pytest.mark.parametrize("end", [HALT, '"second panic on the way; stopped\\r\\n"'])
+def test_a_kernel_that_stopped_after_a_panic_ends_the_machine(start: Start, end: str) -> None:
+    terminal = start(f"show({EVENT}); show({end}); {WAIT}")
     assert terminal.child.wait(SECONDS) == 7
-    assert b"why=hang" in terminal.restored()
+    assert b"error: the guest's kernel panicked: kernel.panic" in terminal.restored()
+
+
+@pytest.mark.parametrize(
+    "play",
+    [f"show({EVENT})", f'show({EVENT} + {HALT} + "# ")', f'show({EVENT} + {HALT}); time.sleep(0.1); show("# ")',
+     f"show({EVENT}); time.sleep(2); show({HALT})", f'show({EVENT}); time.sleep(2); show({REBOOT})'],
+    ids=["part of one", "a log", "a log in pieces", "long before the end", "long before a reboot"],
+)
+def test_a_log_of_a_panic_that_a_person_reads_ends_nothing(start: Start, play: str) -> None:
+    terminal = start(f"{play}; time.sleep(2); ready()")
+    assert terminal.child.wait(SECONDS) == 0
+    assert b"panicked" not in terminal.restored()
 
 
 def test_a_kept_machine_runs_once_and_a_newer_image_is_told(

@@ -21,10 +21,10 @@ from swiftbuild.cli.session import Session
 from swiftbuild.errors import BootError
 from swiftbuild.machine.interactive import interact
 from swiftbuild.machine.media import prepare
-root, image = map(Path, sys.argv[1:])
+root, image = map(Path, sys.argv[1:3])
 with tempfile.TemporaryDirectory() as folder:
     machine = playing(Session(root), "qemu", way="direct", cpus=2)
-    media = prepare(machine, image, Path(folder), command_line="panic=test panic=reboot")
+    media = prepare(machine, image, Path(folder), command_line=sys.argv[3])
     try:
         interact(machine, media)
     except BootError as error:
@@ -58,8 +58,9 @@ def test_a_reboot_of_the_guest_starts_it_again() -> None:
         assert child.exitstatus == 0
 
 
-def test_a_kernel_that_panicked_is_not_started_again() -> None:
-    with terminal("-c", PANIC, str(ROOT), str(image_of("qemu"))) as child:
+@pytest.mark.parametrize("policy", ["panic=test panic=reboot", "panic=test"])
+def test_a_kernel_that_panicked_is_not_started_again(policy: str) -> None:
+    with terminal("-c", PANIC, str(ROOT), str(image_of("qemu")), policy) as child:
         child.expect(r"the guest's kernel panicked: kernel.panic [^\n]*panic=test cpu=")
         assert child.before.count("\nkernel panic on CPU") == 1
         assert "last events:" in child.before, "the report was printed to its end"

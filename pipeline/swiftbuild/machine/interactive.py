@@ -24,8 +24,11 @@ CONSOLE = "stdio,id=console,mux=on,signal=off"
 """What `-serial mon:stdio` stands for; spelled out, it can have a copy of what is printed."""
 CHUNK = 65536
 REPORT_ENDS = ("system.halt", "system.reboot")
+SECOND_PANIC = "second panic on the way; stopped"
 REPORT_SECONDS_MAX = 10.0
 """For a panic's report to be printed."""
+SILENCE_SECONDS = 1.0
+"""Nothing is printed behind a report when the kernel has stopped."""
 
 
 def interact(machine: Spec, media: Media, *, on_wait: Callable[[], None] | None = None) -> None:
@@ -82,20 +85,27 @@ class Copy:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._cleaner = Cleaner()
         self._lines = Lines()
+        self._panic: Event | None = None
+        self._panic_at = 0.0
 
     def watch(self) -> Event | None:
-        """Reads until the machine has ended, or until its kernel has reported a panic: then that event."""
-        panic, end = None, 0.0
-        while panic is None or self._readable(end):
+        """Reads until the machine has ended, or until its kernel has reported a panic: then that event.
+
+        Not all that looks like a panic is one, it may be a log that a person reads: a kernel that died resets the
+        machine or is silent.
+        """
+        halted = False
+        while not halted or self._readable(SILENCE_SECONDS):
             chunk = os.read(self._descriptor, CHUNK)
             if not chunk:
+                return None
+            if halted:
+                self._panic, halted = None, False
+            last = self._take(chunk)
+            if self._panic and last == "system.reboot":
                 break
-            for event in self._take(chunk):
-                if panic is None and event.name == "kernel.panic":
-                    panic, end = event, time.monotonic() + REPORT_SECONDS_MAX
-                elif panic and event.name in REPORT_ENDS:
-                    return panic
-        return panic
+            halted = bool(self._panic and last == "system.halt" and not self._lines.partial)
+        return self._panic
 
     def drain(self) -> None:
         """Reads what a machine that is gone has left: it, too, was printed."""
@@ -104,11 +114,20 @@ class Copy:
             while chunk := os.read(self._descriptor, CHUNK):
                 self._take(chunk)
 
-    def _readable(self, end: float) -> bool:
-        left = end - time.monotonic()
-        return left > 0 and bool(select.select([self._descriptor], [], [], left)[0])
+    def _readable(self, seconds: float) -> bool:
+        return bool(select.select([self._descriptor], [], [], seconds)[0])
 
-    def _take(self, chunk: bytes) -> list[Event]:
+    def _take(self, chunk: bytes) -> str:
+        """Notes a panic; gives the name of the last event that may be the end of its report."""
         text = self._decoder.decode(chunk)
         self._changes.feed(text)
-        return [event for event in self._lines.feed(self._cleaner.feed(text)) if isinstance(event, Event)]
+        clean = self._cleaner.feed(text)
+        if time.monotonic() > self._panic_at + REPORT_SECONDS_MAX:
+            self._panic = None
+        last = "system.halt" if SECOND_PANIC in clean else ""
+        for event in self._lines.feed(clean):
+            if isinstance(event, Event) and event.name == "kernel.panic" and self._panic is None:
+                self._panic, self._panic_at = event, time.monotonic()
+            elif isinstance(event, Event) and self._panic and event.name in REPORT_ENDS:
+                last = event.name
+        return last

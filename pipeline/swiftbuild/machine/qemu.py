@@ -123,11 +123,11 @@ def machine(
 ) -> Iterator[Machine]:
     """A machine for the length of a `with`. `media` makes what it starts from, in its folder (else a temporary one)."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(unwinding())
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swiftbuild-machine-")))
         prepared = media(folder)
         lock = stack.enter_context(slot(on_wait))
-        stack.enter_context(unwinding())
         running = Machine(spec, prepared, folder, lock)
         stack.callback(running.stop)
         yield running

@@ -67,11 +67,12 @@ class Lines:
     """Plain text, piece by piece → the events of the lines that are whole."""
 
     def __init__(self) -> None:
-        self._partial = ""
+        self.partial = ""
+        """What stands in a line that is not yet whole."""
 
     def feed(self, clean: str) -> Iterator[Event | DamageError]:
         """Each event, or what is wrong with a line that has the mark of one."""
-        *lines, self._partial = (self._partial + clean).split("\n")
+        *lines, self.partial = (self.partial + clean).split("\n")
         for line in lines:
             try:
                 event = parse(line)
