@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from swiftbuild.cli.session import find_root
+from swiftbuild.effects.lock import alone
 from swiftbuild.errors import UsageError
 
 from tests.fakes import FILES, ROOT
@@ -77,7 +78,13 @@ def test_the_repository_is_found_from_any_folder_inside(tree: Path) -> None:
         (["image", "-p", "test", "--ssh-key", "/nonexistent"], 2, "cannot be read"),
         (["image", "-p", "test", "--with", "nothing"], 2, "--with nothing: no such package; there are: base, hello"),
         (["image", "-p", "test", "--with", "hello"], 2, "--with hello: the image has it without that"),
-        (["package", "build", "nothing"], 3, "unknown package 'nothing'; there are: base, hello"),
+        (["image", "--profile", "tset"], 2, "no profile 'tset'; there are: test; did you mean 'test'?"),
+        (["run", "--profile", "tset"], 2, "no profile 'tset'; there are: test; did you mean 'test'?"),
+        (["boot", "pipeline/profiles/test.tml"], 2, "test.tml; did you mean 'pipeline/profiles/test.toml'?"),
+        (["imgae"], 2, "Did you mean 'image'?"),
+        (["package", "build", "helo"], 2, "helo: no such package; there are: base, hello; did you mean 'hello'?"),
+        (["package", "inspect", "x"], 2, "package inspect x: no such package; there are: base, hello"),
+        (["package", "update", "helo"], 2, "Debian package 'helo'; there are: hello; did you mean 'hello'?"),
         (["package", "update", "nothing"], 2, "no recipe takes the Debian package 'nothing'"),
         (["package", "add", "hello"], 2, "is there already"),
     ],
@@ -242,3 +249,22 @@ def test_clean_frees_what_it_says(tree: Path) -> None:
     assert (tree / "build/store").exists()
     swiftbuild("clean", "--cache", cwd=tree)
     assert not (tree / "build/store").exists()
+
+
+def test_clean_keeps_machines_unless_they_are_named(tree: Path) -> None:
+    disk = tree / "build/machines/mine/disk.qcow2"
+    disk.parent.mkdir(parents=True)
+    disk.write_bytes(b"x" * 10000)
+    told = swiftbuild("clean", "--cache", cwd=tree).stdout
+    assert f"kept, with the files on their disks:\n  {disk.parent}\nthey go with: swiftbuild clean --machines" in told
+    assert json.loads(swiftbuild("clean", "--json", cwd=tree).stdout)["kept"] == [str(disk.parent)]
+    with alone(disk.parent / "lock"):
+        done = swiftbuild("clean", "--machines", cwd=tree)
+        assert done.returncode == 7
+        assert f"machine mine is running already (process {os.getpid()})" in done.stderr
+    assert disk.read_bytes() == b"x" * 10000
+    swiftbuild("clean", "--machines", "--dry-run", cwd=tree)
+    assert disk.exists()
+    document = json.loads(swiftbuild("clean", "--machines", "--json", cwd=tree).stdout)
+    assert document["kept"] == [] and [row["path"] for row in document["removed"]] == [str(tree / "build/machines")]
+    assert not disk.parent.exists()

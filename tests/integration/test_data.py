@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from swiftbuild.effects.sparse import copy_sparse
 
 from tests.fakes import ROOT
+from tests.images import build, parts, start_of
 
 BLOCK = 4096
 
@@ -102,19 +104,23 @@ def test_damage_is_found_and_named(volume: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["ls", "VOLUME", "/nowhere"], 3, "/nowhere: there is no such file in the volume"),
-        (["ls", "SITE"], 2, "no image"),
+        (["ls", "VOLUME", "/nowhere"], 2, "/nowhere: there is no such file in the volume\n"),
+        (["ls", "VOLUME", "/deep/err"], 2, "there is no such file in the volume; did you mean '/deep/er'?"),
+        (["ls", "VOLUME", "/dep/er/big"], 2, "there is no such file in the volume; did you mean '/deep/er/big'?"),
+        (["cp", "VOLUME:/toll", "SITE"], 2, "there is no such file in the volume; did you mean '/tool'?"),
+        (["cp", "TEXT", "VOLUME:/deap"], 2, "there is no such file in the volume; did you mean '/deep'?"),
+        (["ls", "SITE"], 2, "is a folder, not an image"),
         (["ls", "TEXT"], 6, "neither a volume nor a disk image"),
-        (["ls", "EMPTY"], 3, "cannot read"),
+        (["ls", "EMPTY"], 6, "is empty, not an image"),
         (["mkfs", "VOLUME"], 2, "is there already"),
         (["mkfs", "NEW", "--size", "1M"], 2, "not a size of at least"),
         (["mkfs", "NEW", "--from", "TEXT"], 2, "no such folder"),
         (["mkfs", "NEW", "--label", "x" * 33], 3, "does not fit"),
-        (["mkfs", "NEW", "--size", "8M", "--from", "LARGE"], 3, "no block is free"),
+        (["mkfs", "NEW", "--size", "8M", "--from", "LARGE"], 8, "NEW: no block is free in the volume"),
         (["cp", "TEXT", "SITE"], 2, "one of FROM and TO lies in an image"),
         (["cp", "VOLUME:/tool", "TEXT"], 2, "is no folder"),
         (["cp", "NOTHING", "VOLUME:/"], 2, "there is no file or folder"),
-        (["cp", "TEXT", "VOLUME:/nowhere"], 3, "there is no such file in the volume"),
+        (["cp", "TEXT", "VOLUME:/nowhere"], 2, "there is no such file in the volume"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, volume: Path, words: list[str], status: int, told: str) -> None:
@@ -134,3 +140,69 @@ def test_mistakes_are_told(tmp_path: Path, volume: Path, words: list[str], statu
 def test_a_fifo_is_no_contents(tmp_path: Path, folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     assert "neither a file" in data("mkfs", tmp_path / "new.img", "--from", folder, status=3)
+
+
+def test_what_does_not_fit_has_its_exit_status(tmp_path: Path) -> None:
+    made, large = tmp_path / "small.img", tmp_path / "large"
+    large.write_bytes(bytes(9 << 20))
+    data("mkfs", made, "--size", "8M")
+    told = data("cp", large, f"{made}:/", status=8)
+    assert f"{made}: no block is free in the volume" in told and "hint: a larger volume" in told
+
+
+def test_errors_show_the_path_that_was_given(tmp_path: Path, volume: Path) -> None:
+    given = os.path.relpath(volume, ROOT)
+    assert data("fsck", given).startswith(f"{given}: no fault found")
+    assert f"error: {given}: /nowhere" in data("ls", given, "/nowhere", status=2)
+    with volume.open("r+b") as file:
+        for block in (0, 1):
+            file.seek(block * BLOCK + 100)
+            file.write(b"\xff" * 64)
+    told = data("dump", given, status=6)
+    assert f"error: {given}: both superblocks are damaged" in told and told.count(str(volume)) == told.count(given)
+    told = data("mkfs", tmp_path / "new.img", "--label", "x" * 33, status=3)
+    assert f"error: {tmp_path / 'new.img'}: a name, a number or a label does not fit" in told
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk image with a volume on its data partition."""
+    here = tmp_path_factory.mktemp("image")
+    data("mkfs", here / "volume", "--size", "64M")
+    made = build(parts(here), "qemu")
+    copy_sparse(here / "volume", made, at=start_of(made, "data"))
+    return made
+
+
+def check(image: Path, status: int) -> dict[str, Any]:
+    """What `inspect --check` finds."""
+    words = ["-q", "inspect", "--check", "--json", str(image)]
+    done = subprocess.run([sys.executable, "-m", "swiftbuild", *words], cwd=ROOT, check=False, capture_output=True,
+                          text=True, timeout=600, stdin=subprocess.DEVNULL)
+    assert done.returncode == status, done.stdout + done.stderr
+    loaded: dict[str, Any] = json.loads(done.stdout)
+    return loaded
+
+
+def test_a_check_of_an_image_checks_its_volume(image: Path) -> None:
+    assert check(image, 0) == {"path": str(image), "ok": True, "findings": []}
+    at = start_of(image, "data")
+    with image.open("r+b") as file:
+        file.seek(at + (2 + document("dump", image)["log_blocks"]) * BLOCK + 1000)
+        file.write(b"\xff" * 8)
+    found = check(image, 6)["findings"]
+    assert [row["where"] for row in found] == ["data"] * len(found)
+    faults = document("fsck", image, status=6)["findings"]
+    assert [row["code"] for row in found] == [row["fault"] for row in faults] != []
+    assert f"block {faults[0]['block']}, inode {faults[0]['inode']}: {faults[0]['words']}" in found[0]["text"]
+
+
+def test_a_check_of_a_slot_image_has_no_volume_to_look_at(image: Path) -> None:
+    assert check(image.parent / "slot", 0)["ok"]
+
+
+def test_a_data_partition_without_a_volume_is_a_fault(image: Path) -> None:
+    with image.open("r+b") as file:
+        file.seek(start_of(image, "data"))
+        file.write(bytes(2 * BLOCK))
+    assert [(row["where"], row["code"]) for row in check(image, 6)["findings"]] == [("data", "not-datafs")]

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from swiftbuild.cli.image import _check_target
+from swiftbuild.digest import sha256_file
 from swiftbuild.effects.files import replacing
 from swiftbuild.effects.sparse import copy_onto, copy_sparse
-from swiftbuild.errors import UsageError
+from swiftbuild.errors import SpaceError, UsageError
 
 from tests.fakes import ROOT
+from tests.images import build, parts
 
 pytestmark = [pytest.mark.image_test, pytest.mark.xdist_group("image")]
 HEAVY = ("lief", "tuf", "requests", "pyfatfs", "qemu", "cryptography", "rich")
@@ -80,16 +82,18 @@ def test_nothing_to_do_takes_under_a_second_and_loads_little(document: dict[str,
     assert [name for name in HEAVY if name in loaded] == []
 
 
-def test_no_space_leaves_the_old_image_and_nothing_else(document: dict[str, Any], tmp_path: Path) -> None:
-    target = tmp_path / "small.img"
-    target.write_bytes(b"the old one")
+def test_no_space_leaves_the_old_image_and_nothing_else(
+    document: dict[str, Any], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = build(parts(tmp_path_factory.mktemp("old")), "old").rename(tmp_path / "small.img")
+    before = sha256_file(target)
     # a file-size limit stands for a full disk: the same way through the code, and no file system to make
     done = run("image", "-p", "hetzner", "--out", str(target), prefix=("/usr/bin/prlimit", "--fsize=8388608"))
     assert done.returncode == 8, done.stderr
     assert f"no space for {target}" in done.stderr
     assert "hint:" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["small.img"]
-    assert target.read_bytes() == b"the old one"
+    assert sha256_file(target) == before
 
 
 def test_an_altered_image_is_written_again(document: dict[str, Any], tmp_path: Path) -> None:
@@ -159,3 +163,12 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         temporary.write_bytes(b"half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_a_device_has_no_room_for_leaves_it_as_it_was(tmp_path: Path) -> None:
+    source, device = tmp_path / "source", tmp_path / "device"
+    source.write_bytes(b"i" * 4096)
+    device.write_bytes(b"d" * 4095)
+    with pytest.raises(SpaceError, match="it has 4095 bytes, the image 4096"):
+        copy_onto(source, device)
+    assert device.read_bytes() == b"d" * 4095

@@ -1,18 +1,15 @@
-"""QEMU command lines, machine slots, and what a direct boot takes out of an image. No QEMU is started."""
+"""QEMU command lines, and what a direct boot takes out of an image. No QEMU is started."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from dataclasses import replace
-from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 
 import pytest
 from swiftbuild.effects.project import load_profile
-from swiftbuild.errors import BootError, UsageError
-from swiftbuild.machine import media, slots
+from swiftbuild.errors import UsageError
+from swiftbuild.machine import media
 from swiftbuild.machine import spec as specs
 from swiftbuild.machine.spec import Media, Spec, Way, arguments, failing, recorder
 from swiftbuild.wire import release
@@ -52,6 +49,11 @@ def test_the_three_ways_in(way: Way, parts: list[str], absent: list[str]) -> Non
     assert not any(part in line for part in absent), line
 
 
+def test_a_reset_is_an_end_unless_the_machine_resets() -> None:
+    assert "-no-reboot" in arguments(spec("qemu"), FILES, console="stdio")
+    assert "-no-reboot" not in arguments(spec("qemu"), FILES, console="stdio", resets=True)
+
+
 def test_filters_lie_between_the_file_and_the_device() -> None:
     filtered = replace(FILES, filters=(failing({"event": "write_aio", "errno": 5}), recorder(Path("log"))))
     words = arguments(spec("hetzner"), filtered, console="stdio")
@@ -72,35 +74,6 @@ def test_without_filters_a_flush_reaches_the_file() -> None:
 def test_what_is_not_known_is_named(profile: str, way: str | None, cpus: int) -> None:
     with pytest.raises(UsageError):
         spec(profile, way=way, cpus=cpus)
-
-
-def test_a_third_machine_waits_until_one_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "WAIT_SECONDS_MAX", 0.3)
-    waited: list[str] = []
-    with slots.slot(folder=tmp_path), slots.slot(folder=tmp_path):
-        with pytest.raises(BootError, match="no machine slot"), slots.slot(lambda: waited.append("told"), tmp_path):
-            pass
-        assert waited == ["told"]
-    with slots.slot(folder=tmp_path):
-        pass
-
-
-def _hold(folder: Path, ready: Signal) -> None:
-    with slots.slot(folder=folder):
-        ready.set()
-        os._exit(1)  # a process that dies without cleaning up
-
-
-def test_a_slot_is_free_when_its_holder_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "SLOTS", 1)
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    child = context.Process(target=_hold, args=(tmp_path, ready))
-    child.start()
-    assert ready.wait(30)
-    child.join()
-    with slots.slot(folder=tmp_path):
-        pass
 
 
 @pytest.fixture(scope="module")

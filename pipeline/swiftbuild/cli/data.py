@@ -37,7 +37,7 @@ class Inside:
 
 
 @contextlib.contextmanager
-def _tool(session: Session) -> Iterator[tuple[DataTool, Path]]:
+def datatool(session: Session) -> Iterator[tuple[DataTool, Path]]:
     """The program for volumes, built when it is not there or its source changed, and a folder for archives."""
     from swiftbuild.cli.workshop import workshop
     from swiftbuild.effects.datatool import DataTool
@@ -53,24 +53,22 @@ def volume_of(image: Path) -> Volume:
     """Where the volume lies: the whole file, or the partition `data` of a disk image."""
     from swiftbuild.effects.datatool import Volume
     from swiftbuild.limits import SECTOR
+    from swiftbuild.machine.images import QCOW2
     from swiftbuild.machine.media import mapped
     from swiftbuild.wire import gpt
 
-    image = image.absolute()
-    if not image.is_file():
-        raise UsageError(f"no image {image}", hint="build one: swiftbuild image --profile qemu")
-    if image.suffix == ".qcow2":
-        raise UsageError(f"{image} is no raw image", hint=f"qemu-img convert -O raw {image.name} {image.stem}.img")
     with mapped(image) as data:
+        if bytes(data[:4]) == QCOW2:
+            raise UsageError(f"{image} is no raw image", hint=f"qemu-img convert -O raw {image} {image.stem}.img")
         if b"SWDATAFS" in (bytes(data[:8]), bytes(data[BLOCK : BLOCK + 8])):
-            return Volume(image, 0, len(data))
+            return Volume(image.absolute(), 0, len(data), str(image))
         try:
             partition = gpt.read(data).named("data")
         except DamageError as error:
             raise DamageError(f"{image}: neither a volume nor a disk image: {error.message}") from None
     if partition is None:
         raise InputError(f"{image} has no partition data", hint="was it made by swiftbuild image?")
-    return Volume(image, partition.first * SECTOR, partition.sectors * SECTOR)
+    return Volume(image.absolute(), partition.first * SECTOR, partition.sectors * SECTOR, str(image))
 
 
 @command
@@ -97,13 +95,13 @@ def mkfs(
         raise UsageError(f"{file} is there already", hint="remove it, or name another file")
     if source is not None and not source.is_dir():
         raise UsageError(f"--from {source}: no such folder")
-    file = file.absolute()
-    with _tool(session) as (tool, work):
+    shown, file = str(file), file.absolute()
+    with datatool(session) as (tool, work):
         given = DataInput(owner="", label=label, folder=source and source.absolute(), size=length,
-                          file_time=_time(session))
+                          file_time=_time(session), shown=shown)
         with no_space_named(file, length), replacing(file) as temporary:
             build_data(given, tool, work, temporary)
-        facts = tool.facts(Volume(file, 0, length))
+        facts = tool.facts(Volume(file, 0, length, shown))
     session.result({"path": str(file), **facts}, f"{file}: {length} bytes, UUID {facts['uuid']}")
 
 
@@ -136,8 +134,9 @@ def ls(
 
     Example: swiftbuild data ls build/images/qemu.img -R
     """
-    with _tool(session) as (tool, _):
-        rows = tool.list(volume_of(image), path, recursive=recursive)
+    volume = volume_of(image)
+    with datatool(session) as (tool, _):
+        rows = tool.list(volume, path, recursive=recursive)
     session.result({"path": path, "entries": rows}, "\n".join(map(_row, rows)))
 
 
@@ -157,7 +156,7 @@ def cp(
     """Copy files and folders out of a volume, or into one.
 
     What is copied lies in TO under its own name, as with cp -r; a file that is there is replaced. Into an image: root
-    owns it. No machine may run from the image meanwhile.
+    owns it; while a machine runs from the image, that is refused.
 
     Example: swiftbuild data cp build/images/qemu.img:/etc/app.toml .
     """
@@ -181,20 +180,22 @@ def _copy_out(session: Session, source: Inside, folder: Path) -> None:
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="name one that is there")
-    with _tool(session) as (tool, work):
+    volume = volume_of(source.image)
+    with datatool(session) as (tool, work):
         archive = work / "out.tar"
-        tool.read(volume_of(source.image), source.path, archive)
+        tool.read(volume, source.path, archive)
         names = unpack(archive, folder.absolute(), tool.runner)
     session.result({"to": str(folder), "names": names}, f"{folder}: {len(names)} paths copied")
 
 
 def _copy_in(session: Session, source: Path, target: Inside) -> None:
+    from swiftbuild.effects.imagelock import writing
     from swiftbuild.effects.trees import pack
 
     if not (source.is_file() or source.is_dir()):
         raise UsageError(f"there is no file or folder {source}")
     volume = volume_of(target.image)
-    with _tool(session) as (tool, work):
+    with writing(volume.file, volume.shown), datatool(session) as (tool, work):
         archive = work / "in.tar"
         pack(source, archive, time=_time(session), name=source.absolute().name)
         tool.write(volume, target.path, archive, time=_time(session))
@@ -207,13 +208,13 @@ def fsck(session: Session, image: ImageArgument) -> None:
 
     The exit status is 6 when something is wrong.
     """
-    with _tool(session) as (tool, _):
-        report = tool.check(volume_of(image))
+    volume = volume_of(image)
+    with datatool(session) as (tool, _):
+        report = tool.check(volume)
     found = report["findings"]
     counts = (f"{report['inodes']} inodes, {report['directories']} of them directories, {report['used_blocks']} of "
               f"{report['blocks']} blocks in use, {report['records']} records in the log")
-    rows = [f"  block {row['block']}, inode {row['inode']}: {row['words']}"
-            + (f": {row['detail']}" if row["detail"] else "") + f" [{row['fault']}]" for row in found]
+    rows = [f"  {text} [{fault}]" for fault, text in faults(report)]
     rows += [f"  and {report['more']} more"] if report["more"] else []
     said = f"{len(found) + report['more']} faults" if found else "no fault found"
     session.result({"path": str(image), "ok": not found, **report}, "\n".join([f"{image}: {said}; {counts}", *rows]))
@@ -221,11 +222,18 @@ def fsck(session: Session, image: ImageArgument) -> None:
         raise typer.Exit(DamageError.exit_code)
 
 
+def faults(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and sentence of each fault that a check has found."""
+    return [(row["fault"], f"block {row['block']}, inode {row['inode']}: {row['words']}"
+             + (f": {row['detail']}" if row["detail"] else "")) for row in report["findings"]]
+
+
 @command
 def dump(session: Session, image: ImageArgument) -> None:
     """Describe a volume: identity, features, superblocks, log, space."""
-    with _tool(session) as (tool, _):
-        facts = tool.facts(volume_of(image))
+    volume = volume_of(image)
+    with datatool(session) as (tool, _):
+        facts = tool.facts(volume)
     space = facts["space"]
     rows = [
         f"label {facts['label'] or '-'}, UUID {facts['uuid']}",

@@ -77,6 +77,8 @@ def image(
     name = "+".join([profile, *(with_ or ())])
     target = (out or session.root / "build" / "images" / f"{name}.img").absolute()
     _check_target(target, yes=yes)
+    if out:
+        _check_replaced(target, compressed=bool(project.load_profile(session.root, profile).rescue_device))
     access = _access(password_hash or [], ssh_key or [])
     with wiring.workshop(session) as shop:
         actions = shop.plan(profile, access, with_ or ())
@@ -147,13 +149,34 @@ def _check_target(target: Path, *, yes: bool) -> None:
     """A block device is overwritten only by order; a folder or a device of another kind never."""
     try:
         mode = target.stat().st_mode
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISBLK(mode) and not yes:
         raise UsageError(f"{target} is a block device: everything on it would be lost",
                          hint="add --yes if that is meant")
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise UsageError(f"{target} is no place for an image: not a file", hint="name a file with --out")
+
+
+def _check_replaced(target: Path, *, compressed: bool) -> None:
+    """A file that somebody else made is never overwritten: not by the image, and not by its compressed copy."""
+    from swiftbuild.machine.images import is_ours
+
+    there = target.is_file()
+    beside = _compressed(target)
+    if there and not is_ours(target):
+        found = target
+    elif compressed and not there and not target.is_block_device() and beside.exists():
+        found = beside
+    else:
+        return
+    raise UsageError(f"{found} is there and is no disk image of ours: it is not overwritten",
+                     hint="name another file with --out, or remove that one")
+
+
+def _compressed(target: Path) -> Path:
+    """Where an image's compressed copy lies."""
+    return target.with_name(f"{target.name}.zst")
 
 
 def _show_plan(session: Session, steps: list[Step]) -> None:
@@ -222,7 +245,7 @@ def _describe(shop: Workshop, outcome: Outcome, profile: Profile, target: Path, 
     }
     if profile.rescue_device:
         source, packed = shop.path(outcome, f"compressed/{profile.name}", "disk.img.zst")
-        place = target.with_name(f"{target.name}.zst")
+        place = _compressed(target)
         if not target.is_block_device():
             if not (place.exists() and place.samefile(source)):
                 place.unlink(missing_ok=True)

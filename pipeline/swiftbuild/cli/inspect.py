@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swiftbuild.cli.session import Session, command
-from swiftbuild.errors import DamageError, UsageError
+from swiftbuild.errors import DamageError, InputError, UsageError
 
 if TYPE_CHECKING:
     from swiftbuild.core.check import Finding
@@ -23,7 +23,8 @@ def inspect(
     images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="A disk image or a slot image.")] = None,
     *,
     check: Annotated[
-        bool, typer.Option("--check", help="Look for every fault: tables, slots, digests, verity, FAT, kernel, loader.")
+        bool, typer.Option("--check", help="Look for every fault: tables, slots, digests, verity, FAT, kernel, loader, "
+                                           "data volume.")
     ] = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare two images: what differs, and whether keys alone explain it.")
@@ -62,11 +63,27 @@ def _describe(path: Path) -> Document:
 def _check(session: Session, path: Path) -> None:
     from swiftbuild.scenarios.inspection import findings
 
-    found = findings(path)
+    found = [*findings(path), *_volume_findings(session, path)]
     document = {"path": str(path), "ok": not found, "findings": [f.model_dump() for f in found]}
     session.result(document, _check_text(path, found))
     if found:
         raise typer.Exit(DamageError.exit_code)
+
+
+def _volume_findings(session: Session, path: Path) -> list[Finding]:
+    """What `swiftbuild data fsck` finds on the data partition."""
+    from swiftbuild.cli.data import datatool, faults, volume_of
+    from swiftbuild.core.check import Finding
+
+    try:
+        volume = volume_of(path)
+    except (DamageError, InputError):
+        return []  # a slot image, or a table whose fault is already found
+    with datatool(session) as (tool, _):
+        report = tool.check(volume)
+    found = [Finding(where="data", code=code, text=text) for code, text in faults(report)]
+    more = [Finding(where="data", code="more", text=f"and {report['more']} more")] if report["more"] else []
+    return found + more
 
 
 def _check_text(path: Path, found: list[Finding]) -> str:

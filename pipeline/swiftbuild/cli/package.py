@@ -57,6 +57,7 @@ def update(
 ) -> None:
     """Move the lock to the newest version that the archive has."""
     from swiftbuild.cli.workshop import workshop
+    from swiftbuild.core.names import choice
     from swiftbuild.effects import project
     from swiftbuild.errors import UsageError
     from swiftbuild.model.recipe import DebianSource
@@ -64,7 +65,7 @@ def update(
     every = [project.load_recipe(session.root, name, "packages") for name in project.recipes(session.root)]
     known = sorted({recipe.source.package for recipe in every if isinstance(recipe.source, DebianSource)})
     if unknown := sorted(set(names or ()) - set(known)):
-        raise UsageError(f"no recipe takes the Debian package {unknown[0]!r}; there are: {', '.join(known) or 'none'}",
+        raise UsageError(f"no recipe takes the Debian package {unknown[0]!r}{choice(unknown[0], known)}",
                          hint=f"swiftbuild package add {unknown[0]}")
     with workshop(session) as shop:
         before = project.load_lock(session.root).debian
@@ -106,7 +107,9 @@ def build(session: Session, name: NameArgument) -> None:
     import shutil
 
     from swiftbuild.cli.workshop import workshop
+    from swiftbuild.effects import project
 
+    project.require_package(session.root, name, "package build")
     place = session.root / "build" / "packages" / name
     with workshop(session) as shop:
         contents = _contents(shop, name)
@@ -156,6 +159,7 @@ def inspect(session: Session, name: NameArgument) -> None:
     from swiftbuild.effects.process import BASE_ENVIRONMENT
     from swiftbuild.model.recipe import DebianSource
 
+    project.require_package(session.root, name, "package inspect")
     recipe = project.load_recipe(session.root, name, "package inspect")
     document: dict[str, Any] = {"recipe": recipe.model_dump(by_alias=True)}
     rows = [f"{recipe.name}: {recipe.summary}", f"licence  {recipe.license}", f"source   {_source(recipe)}"]

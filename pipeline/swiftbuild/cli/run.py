@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -32,14 +33,16 @@ def run(
 ) -> None:
     """Run an image interactively: the serial console is your terminal. Ctrl-A X leaves, Ctrl-A H helps.
 
-    The image is never written. Without --persist everything is forgotten at the end.
+    The image is never written. Without --persist everything is forgotten at the end. A reboot of the guest starts the
+    machine again; a kernel that panicked ends it, with exit status 7.
 
     Example: swiftbuild run --profile qemu --cpus 4
     """
     from swiftbuild.machine.images import locate, profile_of
     from swiftbuild.machine.interactive import interact
     from swiftbuild.machine.persistent import disk_size as parse_size
-    from swiftbuild.machine.persistent import keep, once
+    from swiftbuild.machine.persistent import kept, once
+    from swiftbuild.machine.signals import unwinding
 
     if session.json:
         raise UsageError("run is interactive and has no JSON result", hint="use swiftbuild boot --json")
@@ -50,9 +53,16 @@ def run(
     path = locate(session.root, image, profile)
     machine = playing(session, profile or profile_of(path), way=way, cpus=cpus)
     size = parse_size(disk_size) if disk_size else None
-    with tempfile.TemporaryDirectory(prefix="swiftbuild-machine-") as scratch:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(unwinding())
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="swiftbuild-machine-"))
         if persist:
-            media = keep(machine, path, session.root / "build" / "machines" / persist, size=size, fresh=fresh)
+            folder = session.root / "build" / "machines" / persist
+            known = stack.enter_context(kept(machine, path, folder, size=size, fresh=fresh))
+            media = known.media
+            if not known.of_this_image:
+                session.note(f"note: {path} is not the image that machine {persist} was made from; the machine keeps "
+                             "its disk, with the system on it. --fresh makes it anew, without its files")
         else:
             media = once(machine, path, Path(scratch), size=size)
         session.note(f"{machine.profile}, {machine.way.value}, {machine.cpus} CPU; Ctrl-A X leaves")

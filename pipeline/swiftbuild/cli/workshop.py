@@ -56,9 +56,7 @@ class Workshop:
         loaded = project.load_profile(root, profile)
         where = f"{project.PROFILES}/{profile}.toml"
         for name in extra:
-            if name not in project.recipes(root):
-                raise UsageError(f"--with {name}: no such package; there are: {', '.join(project.recipes(root))}",
-                                 hint=f"a package is a file {project.PACKAGES}/NAME/recipe.toml")
+            project.require_package(root, name, "--with")
             if name in loaded.packages or list(extra).count(name) > 1:
                 raise UsageError(f"--with {name}: the image has it without that")
         recipes = project.load_recipes(root, (*loaded.packages, *extra), where)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from swiftbuild.core.names import close
 from swiftbuild.effects.process import Runner
-from swiftbuild.errors import CommandError, DamageError, InputError
+from swiftbuild.errors import CommandError, DamageError, InputError, SpaceError, UsageError
 
 REFUSED, DAMAGED = 1, 6
 """Exit statuses of the program: it was not done, for a reason that it names; the volume is damaged."""
+FULL = ("no block is free in the volume", "no inode is free in the volume", "a file is larger than a volume can hold",
+        "No space left on device")
+"""The program's words for what does not fit."""
+NOWHERE = "there is no such file in the volume"
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,8 @@ class Volume:
     file: Path
     offset: int
     length: int
+    shown: str
+    """What a person calls it: they may have named it by another path, or not at all."""
 
     def words(self) -> list[str]:
         """The options that say where it lies."""
@@ -41,8 +51,8 @@ class Identity:
 
 @dataclass(frozen=True)
 class DataTool:
-    """Calls of the program. Each raises `InputError` when the volume or the archive does not allow it, `DamageError`
-    when the volume is damaged."""
+    """Calls of the program. Each raises `InputError` when the volume or the archive does not allow it, `UsageError`
+    when the volume has no such path, `SpaceError` when something does not fit, `DamageError` when it is damaged."""
 
     program: Path
     runner: Runner
@@ -55,16 +65,19 @@ class DataTool:
     def list(self, volume: Volume, path: str, *, recursive: bool) -> list[dict[str, Any]]:
         """The entries of a directory, or the one file."""
         deep = ["--recursive"] if recursive else []
-        rows: list[dict[str, Any]] = self._json("list", volume, path, *deep)["entries"]
+        with self._existing(volume, path):
+            rows: list[dict[str, Any]] = self._json("list", volume, path, *deep)["entries"]
         return rows
 
     def read(self, volume: Volume, path: str, archive: Path) -> None:
         """Puts a file or a tree into a new tar archive."""
-        self._run("read", volume, path, str(archive))
+        with self._existing(volume, path):
+            self._run("read", volume, path, str(archive))
 
     def write(self, volume: Volume, path: str, archive: Path, *, time: int) -> None:
         """Puts the members of a tar archive below a directory of the volume."""
-        self._run("write", volume, path, str(archive), f"--time={time}")
+        with self._existing(volume, path):
+            self._run("write", volume, path, str(archive), f"--time={time}")
 
     def check(self, volume: Volume) -> dict[str, Any]:
         """All that is wrong (`findings`), and what was counted on the way; the log is replayed in memory."""
@@ -73,6 +86,29 @@ class DataTool:
     def facts(self, volume: Volume) -> dict[str, Any]:
         """Superblocks, log and space."""
         return self._json("facts", volume)
+
+    @contextlib.contextmanager
+    def _existing(self, volume: Volume, path: str) -> Iterator[None]:
+        """A path that is not in the volume is told with one that is."""
+        try:
+            yield
+        except InputError as error:
+            if NOWHERE not in error.message:
+                raise
+            raise UsageError(error.message + self._near(volume, path)) from None
+
+    def _near(self, volume: Volume, path: str) -> str:
+        names, at = [name for name in path.split("/") if name], ""
+        for depth, name in enumerate(names):
+            rows = self._json("list", volume, at or "/")["entries"]
+            found = next((row for row in rows if row["name"] == name), None)
+            if found is None:
+                rest = "".join(f"/{below}" for below in names[depth + 1 :])
+                return close(name, (row["name"] for row in rows), before=f"{at}/", after=rest)
+            if not stat.S_ISDIR(found["mode"]):
+                return ""
+            at = f"{at}/{name}"
+        return ""
 
     def _json(self, command: str, volume: Volume, *words: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self._run(command, volume, *words))
@@ -87,9 +123,12 @@ class DataTool:
 
 def _explain(error: CommandError, volume: Volume) -> NoReturn:
     """The program's own words for what is wrong with its input; any other end is a fault of ours and stays as it is."""
-    message = f"{volume.file}: {error.output.strip()}"
+    said = error.output.strip().replace(str(volume.file), volume.shown)
+    message = f"{volume.shown}: {said}"
     if error.status == DAMAGED:
         raise DamageError(message, hint="swiftbuild data fsck names all that is wrong") from None
+    if error.status == REFUSED and any(words in said for words in FULL):
+        raise SpaceError(message, hint="a larger volume (mkfs --size, or data_mib in the profile), or fewer files")
     if error.status == REFUSED:
         raise InputError(message) from None
     raise error

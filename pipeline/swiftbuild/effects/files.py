@@ -35,7 +35,7 @@ def no_space_named(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise SpaceError(f"no space for {path}: it needs up to {size // MIB + 1} MiB: {error.strerror}",
-                             hint="free space there, or name another place with --out") from None
+                             hint="free space there, or name another place") from None
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from swiftbuild.core.names import choice
 from swiftbuild.core.version import parse_version
 from swiftbuild.effects.files import read_toml
 from swiftbuild.errors import InputError, UsageError
@@ -32,7 +33,7 @@ def profiles(root: Path) -> list[str]:
 def load_profile(root: Path, name: str) -> Profile:
     """One profile, checked."""
     if name not in profiles(root):
-        raise UsageError(f"no profile {name!r}; there are: {', '.join(profiles(root))}",
+        raise UsageError(f"no profile {name!r}{choice(name, profiles(root))}",
                          hint=f"a profile is a file {PROFILES}/NAME.toml")
     where = f"{PROFILES}/{name}.toml"
     profile = parse(Profile, read_toml(root / where, where), where)
@@ -46,10 +47,17 @@ def recipes(root: Path) -> list[str]:
     return sorted(path.parent.name for path in (root / PACKAGES).glob("*/recipe.toml"))
 
 
+def require_package(root: Path, name: str, asked: str) -> None:
+    """A package that the command line names; `asked` says where."""
+    if name not in recipes(root):
+        raise UsageError(f"{asked} {name}: no such package{choice(name, recipes(root))}",
+                         hint=f"a package is a file {PACKAGES}/NAME/recipe.toml")
+
+
 def load_recipe(root: Path, name: str, wanted_by: str) -> Recipe:
     """One recipe, checked."""
     if name not in recipes(root):
-        raise InputError(f"{wanted_by}: unknown package '{name}'; there are: {', '.join(recipes(root)) or 'none'}",
+        raise InputError(f"{wanted_by}: unknown package '{name}'{choice(name, recipes(root))}",
                          hint=f"a package is a file {PACKAGES}/NAME/recipe.toml")
     where = f"{PACKAGES}/{name}/recipe.toml"
     recipe = parse(Recipe, read_toml(root / where, where), where)

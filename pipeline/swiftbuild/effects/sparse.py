@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from swiftbuild.errors import SpaceError
 from swiftbuild.limits import MIB
 
 COPY_CHUNK = 4 * MIB
@@ -43,8 +44,14 @@ def copy_sparse(source: Path, target: Path, *, at: int = 0) -> None:
 
 
 def copy_onto(source: Path, device: Path) -> None:
-    """Copies a file onto a block device that may hold anything: the holes, too, become zeros there."""
+    """Copies a file onto a block device that may hold anything: the holes, too, become zeros there. When it does not
+    fit, nothing is written."""
     with source.open("rb") as read, device.open("r+b") as write:
+        needed, there = source.stat().st_size, write.seek(0, os.SEEK_END)
+        if there < needed:
+            raise SpaceError(f"no space on {device}: it has {there} bytes, the image {needed}",
+                             hint="smaller partitions in the profile ([disk]), or a larger disk")
+        write.seek(0)
         for chunk in _chunks(read, source.stat().st_size):
             write.write(chunk)
         write.flush()

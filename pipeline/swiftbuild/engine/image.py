@@ -273,7 +273,7 @@ class Planner:
 
         def run(work: Work) -> Iterable[str]:
             given = data.DataInput(owner=self.name, label="data", folder=folder, size=sizes.data_mib << 20,
-                                   file_time=self.time)
+                                   file_time=self.time, shown=f"data volume of {self.name}")
             tool = DataTool(work.inputs["tool"], self.doors.runner)
             data.build_data(given, tool, work.folder, work.out("data.img"))
             return ()

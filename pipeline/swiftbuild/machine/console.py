@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from swiftbuild.errors import BootError, DamageError
 from swiftbuild.model.event import Event
-from swiftbuild.wire.event import MARK, Cleaner, parse
+from swiftbuild.wire.event import Cleaner, Lines
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Console:
         self._log = log.open("wb") if log else None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._cleaner = Cleaner()
-        self._partial = ""
+        self._lines = Lines()
         self._cursor = 0
         self.started = time.monotonic()
         self.text = ""
@@ -77,17 +77,11 @@ class Console:
         self.text += clean
         if len(self.text) > TEXT_BYTES_MAX:
             raise BootError(f"the guest printed more than {TEXT_BYTES_MAX} bytes")
-        *lines, self._partial = (self._partial + clean).split("\n")
-        for line in lines:
-            if MARK not in line:
-                continue
-            try:
-                event = parse(line)
-            except DamageError as error:
-                self.malformed.append(error.message)
-                continue
-            if event:
-                self.events.append(event.model_copy(update={"wall": time.monotonic() - self.started}))
+        for found in self._lines.feed(clean):
+            if isinstance(found, DamageError):
+                self.malformed.append(found.message)
+            else:
+                self.events.append(found.model_copy(update={"wall": time.monotonic() - self.started}))
 
     def send(self, text: str) -> None:
         """Types."""

@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 import mmap
+import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from swiftbuild.errors import CommandError, InputError
+from swiftbuild.core.names import close
+from swiftbuild.errors import CommandError, DamageError, InputError, UsageError
 from swiftbuild.limits import SECTOR
 from swiftbuild.machine.spec import FIRMWARE_VARIABLES, QEMU_IMG, Media, Spec, Way
 from swiftbuild.model.release import SectionType
 from swiftbuild.wire import elf, gpt, release
 from swiftbuild.wire.view import Buffer, take
 
+BUILT = "built images lie in build/images; swiftbuild image lists what can be built"
+
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """A file's bytes, read only as far as they are looked at. Parts of it may outlive the `with`."""
+    """An image's bytes. What is found to be damaged within has the image's name in its message."""
+    data = contents(path)
     try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    except (OSError, ValueError) as error:  # ValueError: an empty file
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    yield memoryview(data)
+        yield data
+    except DamageError as error:
+        if str(path) in error.message:
+            raise
+        raise DamageError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def contents(path: Path) -> memoryview:
+    """An image's bytes, read only as far as they are looked at."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = close(path.name, beside, before=str(path).removesuffix(path.name))
+        raise UsageError(f"there is no file {path}{near}", hint=BUILT) from None
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise UsageError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}, not an image",
+                         hint=BUILT)
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            raise DamageError(f"{path} is empty, not an image", hint="build or download it again")
+        return memoryview(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ))
 
 
 def prepare(machine: Spec, image: Path, folder: Path, *, slot: str = "base_a", command_line: str = "") -> Media:

@@ -12,11 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 from swiftbuild.errors import BootError, ToolError
 from swiftbuild.machine.console import Console
 from swiftbuild.machine.monitor import Monitor
+from swiftbuild.machine.signals import unwinding
 from swiftbuild.machine.slots import slot
 from swiftbuild.machine.spec import Media, Spec, arguments
 
@@ -123,29 +123,11 @@ def machine(
 ) -> Iterator[Machine]:
     """A machine for the length of a `with`. `media` makes what it starts from, in its folder (else a temporary one)."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(unwinding())
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swiftbuild-machine-")))
         prepared = media(folder)
         lock = stack.enter_context(slot(on_wait))
-        stack.enter_context(_ends_on_terminate())
         running = Machine(spec, prepared, folder, lock)
         stack.callback(running.stop)
         yield running
-
-
-@contextlib.contextmanager
-def _ends_on_terminate() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C does, so that folder and machine go."""
-
-    def unwind(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, unwind)
-    except ValueError:  # not the main thread: its own handler ends us
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from swiftbuild.core.names import choice
 from swiftbuild.errors import UsageError
 from swiftbuild.model.profile import Board
 
@@ -96,7 +97,7 @@ WAYS = tuple(way.value for way in Way)
 def spec(profile: str, board: Board, *, way: str | None = None, cpus: int | None = None) -> Spec:
     """The machine of a profile's board, with another way in or number of processors."""
     if way is not None and way not in WAYS:
-        raise UsageError(f"no way in is called {way!r}", hint=f"known: {', '.join(WAYS)}")
+        raise UsageError(f"no way in is called {way!r}{choice(way, WAYS)}")
     if cpus is not None and not 1 <= cpus <= CPUS_MAX:
         raise UsageError(f"{cpus} processors", hint=f"1 to {CPUS_MAX} are supported")
     usual = Way.UEFI_FDT if board.tables == "fdt" else Way.UEFI_ACPI
@@ -111,10 +112,11 @@ def spec(profile: str, board: Board, *, way: str | None = None, cpus: int | None
     )
 
 
-def arguments(machine: Spec, media: Media, *, console: str) -> list[str]:
-    """QEMU's command line; `console` is what the serial line is connected to."""
-    out = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *machine.hardware()]
-    out += ["-serial", console]
+def arguments(machine: Spec, media: Media, *, console: str, resets: bool = False) -> list[str]:
+    """QEMU's command line; `console` is what the serial line is connected to. A reset by the guest ends the machine,
+    unless it `resets`."""
+    out = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", *machine.hardware()]
+    out += [*([] if resets else ["-no-reboot"]), "-serial", console]
     if machine.way is Way.DIRECT:
         out += ["-kernel", str(media.kernel), "-initrd", str(media.initrd)]
         if media.command_line:

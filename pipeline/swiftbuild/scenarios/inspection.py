@@ -11,7 +11,7 @@ from swiftbuild.effects import fat, lint
 from swiftbuild.effects.sparse import data_extents
 from swiftbuild.errors import DamageError, SwiftbuildError
 from swiftbuild.limits import SECTOR
-from swiftbuild.machine.media import mapped
+from swiftbuild.machine.media import contents, mapped
 from swiftbuild.model.release import SectionType
 from swiftbuild.wire import gpt, release
 
@@ -23,14 +23,14 @@ def findings(path: Path) -> list[Finding]:
             return check.check_slot("slot", data) + _lint("slot", data)
         found = check.check_disk(data)
         try:
-            contents = check.partitions(data, gpt.read(data))
+            parts = check.partitions(data, gpt.read(data))
         except DamageError:
             return found  # without a table nothing more can be found
         for name in check.SLOTS:
-            if name in contents and not check.is_empty(contents[name]):
-                found += _lint(name, contents[name])
-        if "esp" in contents:
-            found += _esp(path, contents)
+            if name in parts and not check.is_empty(parts[name]):
+                found += _lint(name, parts[name])
+        if "esp" in parts:
+            found += _esp(path, parts)
         return found
 
 
@@ -46,16 +46,16 @@ def _lint(where: str, slot: memoryview) -> list[Finding]:
     ]
 
 
-def _esp(path: Path, contents: dict[str, memoryview]) -> list[Finding]:
+def _esp(path: Path, parts: dict[str, memoryview]) -> list[Finding]:
     found = []
-    if said := fat.fsck(contents["esp"]):
+    if said := fat.fsck(parts["esp"]):
         found.append(Finding(where="esp", code="fsck", text=said))
     try:
         files = fat.read_files(path, _offset(path))
     except DamageError as error:
         return [*found, Finding(where="esp", code="fat", text=error.message)]
     try:
-        return found + check.check_esp(files, contents.get("base_a", memoryview(bytes(release.HEADER_SIZE))))
+        return found + check.check_esp(files, parts.get("base_a", memoryview(bytes(release.HEADER_SIZE))))
     except SwiftbuildError:
         return found  # the slot's own fault is already found
 
@@ -63,8 +63,7 @@ def _esp(path: Path, contents: dict[str, memoryview]) -> list[Finding]:
 def differences(one: Path, two: Path) -> list[Difference]:
     """What differs between two disk images."""
     files = fat.read_files(one, _offset(one)), fat.read_files(two, _offset(two))
-    with mapped(one) as left, mapped(two) as right:
-        return compare_disks(left, right, files, [*data_extents(one), *data_extents(two)])
+    return compare_disks(contents(one), contents(two), files, [*data_extents(one), *data_extents(two)])
 
 
 def _offset(path: Path) -> int:

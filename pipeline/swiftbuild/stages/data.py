@@ -23,6 +23,8 @@ class DataInput:
     """Bytes."""
     file_time: int
     """Seconds since 1970."""
+    shown: str
+    """What the volume is called in errors."""
 
 
 def build_data(given: DataInput, tool: DataTool, work: Path, image: Path) -> None:
@@ -37,5 +39,5 @@ def build_data(given: DataInput, tool: DataTool, work: Path, image: Path) -> Non
         uuid=str(derive_uuid("swift-os data uuid", given.owner, digest)), label=given.label, time=given.file_time,
         hash_key=derive("swift-os data hash key", given.owner, digest)[:16].hex(),
     )
-    tool.make(Volume(image, 0, given.size), identity, archive)
+    tool.make(Volume(image, 0, given.size, given.shown), identity, archive)
     archive.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from swiftbuild.errors import DamageError
 from swiftbuild.model.event import Event
@@ -60,3 +61,23 @@ class Cleaner:
         end = cut.start() if cut else len(text)
         self._held, text = text[end:], text[:end]
         return CONTROL.sub("", CURSOR.sub("\n", text)).replace("\r", "")
+
+
+class Lines:
+    """Plain text, piece by piece → the events of the lines that are whole."""
+
+    def __init__(self) -> None:
+        self.partial = ""
+        """What stands in a line that is not yet whole."""
+
+    def feed(self, clean: str) -> Iterator[Event | DamageError]:
+        """Each event, or what is wrong with a line that has the mark of one."""
+        *lines, self.partial = (self.partial + clean).split("\n")
+        for line in lines:
+            try:
+                event = parse(line)
+            except DamageError as error:
+                yield error
+            else:
+                if event:
+                    yield event

@@ -24,6 +24,8 @@ MBR_RECORD = struct.Struct("<B3sB3sII")
 ENTRY_COUNT = 128
 ARRAY_SECTORS = ENTRY_COUNT * ENTRY.size // SECTOR
 FIRST_USABLE = 2 + ARRAY_SECTORS
+SECTORS_MIN = FIRST_USABLE + ARRAY_SECTORS + 1
+"""Of a disk that has both copies of a table."""
 ENTRY_SIZES = (128, 256, 512, 1024, 2048, 4096)
 NAME_UNITS = 36
 """UTF-16 code units of a partition's name."""
@@ -181,6 +183,8 @@ def _partition(entry: Buffer) -> Partition:
 def read(disk: Buffer) -> DiskTable:
     """The table of a disk: the primary's, or the backup's in the last sector when the primary is damaged."""
     sectors = len(disk) // SECTOR
+    if sectors < SECTORS_MIN:
+        raise DamageError(f"no disk image: {len(disk)} bytes hold no partition table", hint="is this a disk image?")
     faults = []
     for what, sector in (("primary", 1), ("backup", sectors - 1)):
         header, wrong = read_header(disk, sector, sectors)
