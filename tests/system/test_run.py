@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import pexpect
 import pytest
 
-from tests.system.conftest import BOOT_SECONDS, PROMPT, ROOT, image_of
-from tests.system.test_session import password
+from tests.system.conftest import BOOT_SECONDS, PROMPT, ROOT, image_of, password
 
 pytestmark = [pytest.mark.system, pytest.mark.session_test, pytest.mark.xdist_group("run")]
 PANIC = """\
