@@ -15,7 +15,8 @@ from pathlib import Path
 from swiftbuild.core.events import Silent
 from swiftbuild.core.plan import Action
 from swiftbuild.digest import sha256, sha256_file
-from swiftbuild.effects import keys, project
+from swiftbuild.effects import project
+from swiftbuild.effects.keys import Terms, make_folder
 from swiftbuild.effects.process import Processes
 from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
@@ -250,4 +251,5 @@ def write_lock(root: Path, version: str, digest: str, size: int) -> None:
 
 def make_keys(folder: Path) -> tuple[str, ...]:
     """A key folder as a first use makes it."""
-    return keys.root_keys(folder, make=True)
+    made = make_folder(folder, name="", terms=Terms(dev=True, signed_at=0), passphrase=None)
+    return tuple(root.public.key.hex() for root in made.roots())

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from swiftbuild.errors import DamageError, SpaceError
-from swiftbuild.model.release import ReleaseFacts, SectionType, Signature, SignatureArea
+from swiftbuild.model.release import ReleaseFacts, SectionType, SignatureArea
+from swiftbuild.model.signing import Signature
 from swiftbuild.wire import release
 
 FACTS = ReleaseFacts(

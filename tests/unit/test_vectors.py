@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from swiftbuild.core import trust
 from swiftbuild.core.slots import choose
 from swiftbuild.errors import SwiftbuildError
 from swiftbuild.model.bootctl import BootControl
+from swiftbuild.model.signing import Algorithm, PublicKey
 from swiftbuild.wire import bootctl, gpt, release
+from swiftbuild.wire.keyset import key_id
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 Case = dict[str, Any]
@@ -59,6 +62,18 @@ def test_release(case: Case) -> None:
     else:
         with pytest.raises(SwiftbuildError):
             read()
+
+
+@pytest.mark.parametrize("case", cases("trust"))
+def test_trust(case: Case) -> None:
+    keys = [bytes.fromhex(key) for key in case["roots"]]
+    roots = [PublicKey(algorithm=Algorithm.ED25519, key_id=key_id(Algorithm.ED25519, key), key=key) for key in keys]
+    raw = data("trust", case)
+    if case["expect"] == "ok":
+        trust.accept_release(raw, roots, case["threshold"])
+    else:
+        with pytest.raises(SwiftbuildError):
+            trust.accept_release(raw, roots, case["threshold"])
 
 
 @pytest.mark.parametrize("case", cases("bootctl"))

@@ -4,12 +4,16 @@
 //!
 //! [`Header::parse`] keeps every rule that the bytes alone must keep; [`Header::check_for`] those that depend on the
 //! machine: product, profile, disk layout, size of the slot. [`SignatureArea::parse`] bounds what lies outside the signed
-//! bytes. Digests of sections are compared by whoever read them.
+//! bytes; [`trust::accept`] says whether those are there who must have signed. Digests of sections are compared by whoever read them.
 
 mod error;
+pub mod keyset;
 mod signatures;
 #[cfg(test)]
 mod tests;
+pub mod trust;
+#[cfg(test)]
+mod trust_tests;
 
 pub use error::ReleaseError;
 pub use signatures::{Signature, SignatureArea};

@@ -51,25 +51,29 @@ impl<'a> SignatureArea<'a> {
         if count > MAX_SIGNATURES {
             return Err(wrong("more than 16 signatures"));
         }
-        let (key_set, mut rest) = split_padded(&area[HEAD..length], u32_at(area, 16) as usize)
+        let (key_set, rest) = split_padded(&area[HEAD..length], u32_at(area, 16) as usize)
             .ok_or(wrong("the key set reaches past the end"))?;
-        let mut signatures = ArrayVec::new();
-        for _ in 0..count {
-            let head = rest.get(..ENTRY).ok_or(wrong("a signature reaches past the end"))?;
-            let (bytes, after) = split_padded(&rest[ENTRY..], u32_at(head, 4) as usize)
-                .ok_or(wrong("a signature reaches past the end"))?;
-            signatures.push(Signature {
-                algorithm: u16::from_le_bytes([head[0], head[1]]),
-                key_id: core::array::from_fn(|i| head[8 + i]),
-                bytes,
-            });
-            rest = after;
-        }
-        if !rest.is_empty() {
-            return Err(wrong("bytes follow the last signature"));
-        }
-        Ok(Self { key_set, signatures })
+        Ok(Self { key_set, signatures: entries(rest, count).map_err(wrong)? })
     }
+}
+
+/// `count` entries, the last of which ends where the bytes do. More than there is room for are an error.
+pub(crate) fn entries<const MAX: usize>(
+    bytes: &[u8],
+    count: usize,
+) -> Result<ArrayVec<Signature<'_>, MAX>, &'static str> {
+    let mut rest = bytes;
+    let mut signatures = ArrayVec::new();
+    for _ in 0..count {
+        let head = rest.get(..ENTRY).ok_or("a signature reaches past the end")?;
+        let (bytes, after) =
+            split_padded(&rest[ENTRY..], u32_at(head, 4) as usize).ok_or("a signature reaches past the end")?;
+        let algorithm = u16::from_le_bytes([head[0], head[1]]);
+        let signature = Signature { algorithm, key_id: core::array::from_fn(|i| head[8 + i]), bytes };
+        signatures.try_push(signature).map_err(|_| "too many signatures")?;
+        rest = after;
+    }
+    if rest.is_empty() { Ok(signatures) } else { Err("bytes follow the last signature") }
 }
 
 fn u32_at(data: &[u8], at: usize) -> u32 {

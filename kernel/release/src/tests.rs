@@ -6,24 +6,31 @@ use serde_json::Value;
 use std::path::Path;
 
 fn vectors() -> (Value, Vec<u8>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/release");
+    vectors_of("release")
+}
+
+pub fn vectors_of(folder: &str) -> (Value, Vec<u8>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(folder);
     let index = std::fs::read_to_string(folder.join("index.json")).unwrap();
     (serde_json::from_str(&index).unwrap(), std::fs::read(folder.join("base.bin")).unwrap())
 }
 
-fn patched(case: &Value, base: &[u8]) -> Vec<u8> {
+pub fn patched(case: &Value, base: &[u8]) -> Vec<u8> {
     let mut image = base.to_vec();
     for patch in case["patches"].as_array().unwrap() {
         let at = patch[0].as_u64().unwrap() as usize;
-        let hex = patch[1].as_str().unwrap();
-        for (i, pair) in hex.as_bytes().chunks_exact(2).enumerate() {
-            image[at + i] = u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-        }
+        let bytes = unhex(patch[1].as_str().unwrap());
+        image[at..][..bytes.len()].copy_from_slice(&bytes);
     }
     if let Some(length) = case["length"].as_u64() {
         image.truncate(length as usize);
     }
     image
+}
+
+pub fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 fn read(image: &[u8], partition_size: u64) -> Result<Header, ReleaseError> {

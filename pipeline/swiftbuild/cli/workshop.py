@@ -14,8 +14,9 @@ from swiftbuild.cli.session import Session
 from swiftbuild.core.accounts import Access
 from swiftbuild.core.plan import Action, Artifact, Ref, order
 from swiftbuild.core.tools import TOOLS, require
-from swiftbuild.effects import keys, project
+from swiftbuild.effects import project
 from swiftbuild.effects.apt import Apt
+from swiftbuild.effects.keys import KeyFolder, Terms, make_folder
 from swiftbuild.effects.lock import exclusive
 from swiftbuild.effects.process import Processes
 from swiftbuild.effects.statcache import StatCache
@@ -34,6 +35,8 @@ NETWORK_VARIABLES = (
     "CARGO_HTTP_CAINFO", "CARGO_HTTP_PROXY", "CARGO_NET_OFFLINE", "CARGO_NET_RETRY",
 )
 """What children may see of the caller's environment: how to reach the network, nothing that shapes an output."""
+DEV_TERMS = Terms(dev=True, signed_at=0)
+"""Of keys/dev: its sets say nothing of when they were made, so that they are alike but for their keys."""
 KEYS_VARIABLE = "SWIFTBUILD_KEYS"
 STORE_VARIABLE = "SWIFTBUILD_STORE_GIB"
 
@@ -93,10 +96,8 @@ class Workshop:
         return Planner(settings, Doors(self.processes, self.apt, self._place()), self.stats)
 
     def root_keys(self) -> tuple[str, ...]:
-        """From the folder that SWIFTBUILD_KEYS names, else from keys/dev, made on first use."""
-        named = self.session.environment.get(KEYS_VARIABLE)
-        folder = Path(named) if named else self.session.root / "keys" / "dev"
-        return keys.root_keys(folder, make=not named)
+        """Those of the session's key folder, in hexadecimal."""
+        return tuple(root.public.key.hex() for root in key_folder(self.session).roots())
 
     def preview(self, actions: Mapping[str, Action], *, force: bool) -> list[Step]:
         """What `run` would do."""
@@ -142,6 +143,20 @@ class Workshop:
             raise InputError(f"{text} is the newest, and --locked refuses it",
                              hint="swiftbuild package update moves the lock")
         self.report.warning(f"{text} was taken; 'swiftbuild package update' moves the lock to it")
+
+
+def key_place(session: Session) -> tuple[Path, bool]:
+    """The key folder in use, and whether its keys are throw-away: the one that SWIFTBUILD_KEYS names, else keys/dev."""
+    named = session.environment.get(KEYS_VARIABLE)
+    return (Path(named), False) if named else (session.root / "keys" / "dev", True)
+
+
+def key_folder(session: Session) -> KeyFolder:
+    """The key folder in use; throw-away keys are made on first use."""
+    place, dev = key_place(session)
+    if dev and not KeyFolder(place).listed("root"):
+        return make_folder(place, name="", terms=DEV_TERMS, passphrase=None)
+    return KeyFolder(place)
 
 
 @contextlib.contextmanager

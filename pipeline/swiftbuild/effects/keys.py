@@ -1,53 +1,168 @@
-"""The key folder. `keys/dev/` is made on first use and is no secret; another folder must be there already.
+"""The key folder: public keys `ROLE.pub` or `ROLE-NAME.pub`, private ones beside them as `.pem`, and the key set that
+root signed. A private key is never overwritten.
 
-`root.pub` is what the loader is built with; the release keys come with the release work.
+`keys/dev/` is made on first use and is no secret; `swiftbuild keys init` makes others.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from swiftbuild.core import keysets
 from swiftbuild.effects.files import write_atomic
 from swiftbuild.errors import InputError
+from swiftbuild.model.signing import Algorithm, KeySet, PublicKey, Role, Signature
+from swiftbuild.wire import keyset
 
-ED25519_PREFIX = bytes.fromhex("302a300506032b6570032100")
-"""DER of a SubjectPublicKeyInfo before the 32 bytes of an Ed25519 key (RFC 8410, section 4)."""
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+ROLES = ("root", "release", "packages", "evidence")
+KEY_SET = "keyset.bin"
 ROOT_KEYS_MAX = 8
+FILE_BYTES_MAX = 16384
+Passphrase = Callable[[str], bytes]
+"""Asks for the passphrase of a key that it is given the name of."""
 
 
-def root_keys(folder: Path, *, make: bool) -> tuple[str, ...]:
-    """The root public keys (`root*.pub`, PEM) as hexadecimal; with `make` a first pair is made in an empty folder."""
-    files = sorted(folder.glob("root*.pub"))
-    if not files and make:
-        _make(folder)
-        files = sorted(folder.glob("root*.pub"))
-    if not 1 <= len(files) <= ROOT_KEYS_MAX:
-        raise InputError(f"{folder}: {len(files)} files root*.pub, expected 1 to {ROOT_KEYS_MAX}",
-                         hint="SWIFTBUILD_KEYS names the key folder; without it keys/dev is made on first use")
-    return tuple(_read(path) for path in files)
+@dataclass(frozen=True)
+class FolderKey:
+    """A key of the folder."""
+
+    role: str
+    path: Path
+    """Of its public key."""
+    public: PublicKey
+
+    @property
+    def private(self) -> Path:
+        """Where its private key is, if it is here."""
+        return self.path.with_suffix(".pem")
 
 
-def _read(path: Path) -> str:
-    lines = path.read_text(errors="replace").split("\n")
+@dataclass(frozen=True)
+class Terms:
+    """What a first key set is for: seconds since 1970-01-01 UTC, and whether its keys are throw-away."""
+
+    dev: bool
+    signed_at: int
+    expires: int = 0
+
+
+class KeyFolder:
+    """Keys in files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def listed(self, *roles: str) -> tuple[FolderKey, ...]:
+        """The keys of these roles, or all."""
+        return tuple(FolderKey(role, path, read_public(path)) for role in roles or ROLES
+                     for path in sorted((*self.path.glob(f"{role}.pub"), *self.path.glob(f"{role}-*.pub"))))
+
+    def roots(self) -> tuple[FolderKey, ...]:
+        """Root's keys."""
+        found = self.listed("root")
+        if not 1 <= len(found) <= ROOT_KEYS_MAX:
+            raise InputError(f"{self.path}: {len(found)} files root*.pub, expected 1 to {ROOT_KEYS_MAX}",
+                             hint="swiftbuild keys init makes a folder of keys; SWIFTBUILD_KEYS names another")
+        return found
+
+    def make(self, role: str, name: str, passphrase: bytes | None) -> FolderKey:
+        """A new pair."""
+        from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - a build needs none of it
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
+        path = self.path / f"{role}{f'-{name}' if name else ''}.pub"
+        private = path.with_suffix(".pem")
+        if path.exists() or private.exists():
+            raise InputError(f"{path}: there is such a key already; a key is never overwritten",
+                             hint="give the new one another --name")
+        key = Ed25519PrivateKey.generate()
+        self.path.mkdir(parents=True, exist_ok=True)
+        hidden = form.BestAvailableEncryption(passphrase) if passphrase else form.NoEncryption()
+        write_atomic(private, key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, hidden), 0o600)
+        public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+        write_atomic(path, public, 0o644)
+        return FolderKey(role, path, read_public(path))
+
+    def take_in(self, path: Path, role: str) -> None:
+        """Keeps a copy of somebody's public key."""
+        name = path.name if path.name.startswith(f"{role}-") else f"{role}-{path.name}"
+        if not (self.path / name).exists():
+            write_atomic(self.path / name, path.read_bytes())
+
+    def key_set(self) -> bytes | None:
+        """The key set as it is in the folder."""
+        path = self.path / KEY_SET
+        return path.read_bytes()[: keyset.BYTES_MAX + 1] if path.exists() else None
+
+    def write_key_set(self, key_set: KeySet, roots: tuple[FolderKey, ...], passphrase: Passphrase) -> bytes:
+        """Signs a key set by root keys that are here, and keeps it in place of the one before."""
+        message = keyset.signed_message(keyset.digest(keyset.encode_signed(key_set)))
+        raw = keyset.encode(key_set, [sign(root, message, passphrase) for root in roots])
+        write_atomic(self.path / KEY_SET, raw)
+        return raw
+
+
+def make_folder(path: Path, *, name: str, terms: Terms, passphrase: bytes | None) -> KeyFolder:
+    """A new folder, readable by its owner alone, with a pair for each role and key set 1: all of it, or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as staged:
+        folder = KeyFolder(Path(staged))
+        pairs = {role: folder.make(role, name, passphrase) for role in ROLES}
+        keys = [(Role[role.upper()], pair.public) for role, pair in pairs.items() if role != "root"]
+        key_set = keysets.first(keys, dev=terms.dev, signed_at=terms.signed_at, expires=terms.expires)
+        folder.write_key_set(key_set, (pairs["root"],), lambda _: passphrase or b"")
+        try:
+            folder.path.rename(path)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}: a folder of keys is made where there is none") from None
+    return KeyFolder(path)
+
+
+def read_public(path: Path) -> PublicKey:
+    """An Ed25519 public key in PEM (RFC 8410)."""
+    lines = path.read_bytes()[:FILE_BYTES_MAX].decode(errors="replace").split("\n")
     try:
         raw = base64.b64decode("".join(line for line in lines if not line.startswith("-----")), validate=True)
     except binascii.Error:
         raw = b""
-    if not raw.startswith(ED25519_PREFIX) or len(raw) != len(ED25519_PREFIX) + 32:
+    prefix, length = keyset.SPKI[Algorithm.ED25519]
+    if not raw.startswith(prefix) or len(raw) != len(prefix) + length:
         raise InputError(f"{path}: not an Ed25519 public key in PEM", hint="make one with: openssl pkey -pubout")
-    return raw[len(ED25519_PREFIX):].hex()
+    key = raw[len(prefix):]
+    return PublicKey(algorithm=Algorithm.ED25519, key_id=keyset.key_id(Algorithm.ED25519, key), key=key)
 
 
-def _make(folder: Path) -> None:
-    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - only on first use
+def sign(key: FolderKey, message: bytes, passphrase: Passphrase) -> Signature:
+    """A signature by a private key of the folder."""
+    signature = _read_private(key, passphrase).sign(message)
+    return Signature(algorithm=Algorithm.ED25519, key_id=key.public.key_id, signature=signature)
+
+
+def _read_private(key: FolderKey, passphrase: Passphrase) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
-    key = Ed25519PrivateKey.generate()
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    write_atomic(folder / "root.pem", private, 0o600)
-    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    write_atomic(folder / "root.pub", public, 0o644)
+    try:
+        pem = key.private.read_bytes()[:FILE_BYTES_MAX]
+    except FileNotFoundError:
+        raise InputError(f"{key.private}: the private key is not here", hint="sign where it is") from None
+    asked = passphrase(key.private.name) if b"ENCRYPTED" in pem else None
+    try:
+        private = form.load_pem_private_key(pem, asked)
+    except ValueError:  # never with its words: they may quote what was typed
+        why = "the passphrase is wrong, or the file damaged" if asked else "not a private key in PEM"
+        raise InputError(f"{key.private}: {why}") from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise InputError(f"{key.private}: not an Ed25519 key")
+    if private.public_key().public_bytes_raw() != key.public.key:
+        raise InputError(f"{key.private}: it does not belong to {key.path.name}")
+    return private

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from swiftbuild.model.binary import U16, U32, U64, Ascii32, Bytes32, Record
+from swiftbuild.model.signing import Signature
 
 
 class SectionType(IntEnum):
@@ -82,14 +83,6 @@ class ReleaseHeader(ReleaseFacts):
     def section(self, wanted: SectionType) -> Section | None:
         """The section of that type."""
         return next((s for s in self.sections if s.type == wanted), None)
-
-
-class Signature(Record):
-    """One signature; an algorithm that a reader does not know is skipped by it."""
-
-    algorithm: U16
-    key_id: Bytes32
-    signature: bytes
 
 
 class SignatureArea(Record):

@@ -18,10 +18,10 @@ from swiftbuild.model.release import (
     ReleaseHeader,
     Section,
     SectionType,
-    Signature,
     SignatureArea,
 )
-from swiftbuild.wire.view import Buffer, padded, record, take, unpadded, zero
+from swiftbuild.wire import signature
+from swiftbuild.wire.view import Buffer, align, padded, record, take, unpadded, zero
 
 HEADER_SIZE = 4096
 SIGNATURE_AREA_SIZE = 12288
@@ -39,8 +39,7 @@ KNOWN_CRITICAL_FLAGS = CriticalFlag.DEV | CriticalFlag.REVOKES_OLDER
 FIXED = struct.Struct("<8sHHI32s32s32sQQQQQIIQQQII32s88sII")
 ENTRY = struct.Struct("<IIQQ32sQ")
 SIGNATURES = struct.Struct("<8sIIIIQ")
-SIGNATURE = struct.Struct("<HHI32s")
-assert FIXED.size == 320 and ENTRY.size == 64 and SIGNATURES.size == 32 and SIGNATURE.size == 40  # noqa: S101
+assert FIXED.size == 320 and ENTRY.size == 64 and SIGNATURES.size == 32  # noqa: S101
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,6 @@ class SlotImage:
             if hashlib.sha256(take(self.body, section.offset, section.length, f"{section.name} section")).digest()
             != section.digest
         ]
-
-
-def align(value: int, unit: int = PAGE) -> int:
-    """The next multiple of `unit`."""
-    return -(-value // unit) * unit
 
 
 def encode_header(header: ReleaseHeader) -> bytes:
@@ -186,11 +180,7 @@ def _check_sections(header: ReleaseHeader) -> None:
 
 def encode_signatures(area: SignatureArea) -> bytes:
     """The 12288 bytes after the header."""
-    parts = [padded(area.key_set, align(len(area.key_set), 8))]
-    for s in area.signatures:
-        parts.append(SIGNATURE.pack(s.algorithm, 0, len(s.signature), s.key_id))
-        parts.append(padded(s.signature, align(len(s.signature), 8)))
-    body = b"".join(parts)
+    body = padded(area.key_set, align(len(area.key_set), 8)) + signature.encode(area.signatures)
     length = SIGNATURES.size + len(body)
     head = SIGNATURES.pack(b"SWIFTSIG", 1, length, len(area.key_set), len(area.signatures), 0)
     return padded(head + body, SIGNATURE_AREA_SIZE)
@@ -207,16 +197,7 @@ def decode_signatures(raw: Buffer) -> SignatureArea:
     used = raw[:length]
     key_set = bytes(take(used, SIGNATURES.size, key_set_length, "key set"))
     at = SIGNATURES.size + align(key_set_length, 8)
-    signatures = []
-    for index in range(count):
-        what = f"signature {index + 1}"
-        algorithm, _, size, key_id = SIGNATURE.unpack(take(used, at, SIGNATURE.size, what))
-        signature = bytes(take(used, at + SIGNATURE.size, size, what))
-        signatures.append(Signature(algorithm=algorithm, key_id=key_id, signature=signature))
-        at += SIGNATURE.size + align(size, 8)
-    if at != length:
-        raise DamageError(f"signature area: {length} bytes in use, its entries take {at}")
-    return SignatureArea(key_set=key_set, signatures=tuple(signatures))
+    return SignatureArea(key_set=key_set, signatures=signature.decode(used, at, count, "signature area"))
 
 
 def build_slot(
@@ -234,8 +215,8 @@ def build_slot(
                 digest=hashlib.sha256(data).digest(),
             )
         )
-        parts += [data, bytes(align(len(data)) - len(data))]
-        at += align(len(data))
+        parts += [data, bytes(align(len(data), PAGE) - len(data))]
+        at += align(len(data), PAGE)
     header = ReleaseHeader(**facts.model_dump(), min_slot_size=at, sections=tuple(rows))
     _check_sections(header)
     return b"".join((encode_header(header), encode_signatures(signatures or SignatureArea()), *parts))

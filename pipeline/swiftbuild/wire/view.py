@@ -20,6 +20,11 @@ def take(buffer: Buffer, offset: int, length: int, what: str) -> memoryview:
     return memoryview(buffer)[offset : offset + length]
 
 
+def align(value: int, unit: int) -> int:
+    """The next multiple of `unit`."""
+    return -(-value // unit) * unit
+
+
 def padded(text: bytes, length: int) -> bytes:
     """NUL-padded; `struct` alone would cut what is too long in silence."""
     if len(text) > length:

@@ -1,0 +1,152 @@
+//! Who signed: root the key set, keys of the set the release. Nothing that is not signed by as many different keys as must is accepted.
+
+use core::fmt;
+
+use arrayvec::ArrayVec;
+use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
+
+use crate::keyset::{self, ED25519, KeySet, MAX_KEYS, Role};
+use crate::signatures::{Signature, SignatureArea};
+use crate::{FLAG_DEV, HEADER_SIZE, Header, ReleaseError};
+
+/// Under root's signature of a key set.
+const KEY_SET_DOMAIN: &[u8] = b"swift-os/key-set/v1\0";
+/// Under a signature of a release.
+const RELEASE_DOMAIN: &[u8] = b"swift-os/release-header/v1\0";
+const MESSAGE_MAX: usize = 64;
+
+/// Root's public keys, Ed25519, and how many of them must sign.
+#[derive(Clone, Copy, Debug)]
+pub struct Roots<'a> {
+    /// The keys themselves.
+    pub keys: &'a [[u8; 32]],
+    /// From 1; with 0 nothing is accepted.
+    pub threshold: usize,
+}
+
+/// Why a release is not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are what the message prints")]
+pub enum TrustError {
+    /// Header or signature area break their format.
+    Format(ReleaseError),
+    /// The key set breaks its format.
+    KeySet(&'static str),
+    /// Too few of root's keys signed the key set.
+    Root { signed: usize, wanted: usize },
+    /// Too few keys that may sign a release did.
+    Release { signed: usize, wanted: usize },
+    /// The key set has no keys for releases.
+    NoRole,
+    /// Signed by throw-away keys, and not marked so.
+    Unmarked,
+}
+
+impl TrustError {
+    /// A stable name, shared with the test vectors.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Format(error) => error.class(),
+            Self::KeySet(_) => "key-set",
+            Self::Root { .. } => "root",
+            Self::Release { .. } => "release",
+            Self::NoRole => "no-role",
+            Self::Unmarked => "unmarked",
+        }
+    }
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format(error) => write!(f, "{error}"),
+            Self::KeySet(why) => write!(f, "key set: {why}"),
+            Self::Root { signed, wanted } => write!(f, "key set: signed by {signed} of root's keys, {wanted} must"),
+            Self::Release { signed, wanted } => write!(f, "signed by {signed} keys of the key set, {wanted} must"),
+            Self::NoRole => f.write_str("key set: no key of it may sign a release"),
+            Self::Unmarked => f.write_str("signed by throw-away keys, and not marked dev"),
+        }
+    }
+}
+
+impl core::error::Error for TrustError {}
+
+impl From<ReleaseError> for TrustError {
+    fn from(error: ReleaseError) -> Self {
+        Self::Format(error)
+    }
+}
+
+/// A release whose header is as it was signed.
+#[derive(Clone, Debug)]
+pub struct Trusted<'a> {
+    /// Its header.
+    pub header: Header,
+    /// Which keys it was held to.
+    pub key_set: KeySet<'a>,
+    /// SHA-256 of the header's bytes.
+    pub digest: [u8; 32],
+}
+
+/// Reads header and signature area, the first [`crate::AREA_SIZE`] bytes of a slot image, and holds them to root's keys.
+///
+/// # Errors
+/// What is wrong, or who did not sign.
+pub fn accept<'a>(image: &'a [u8], roots: &Roots<'_>) -> Result<Trusted<'a>, TrustError> {
+    let header = Header::parse(image)?;
+    let area = SignatureArea::parse(image)?;
+    let raw: &[u8; HEADER_SIZE] = image.first_chunk().ok_or(ReleaseError::Truncated(image.len()))?;
+    let digest = crate::digest(raw);
+    let key_set = KeySet::parse(area.key_set).map_err(TrustError::KeySet)?;
+    check_root(&key_set, roots)?;
+    let wanted = key_set.threshold(Role::Release).ok_or(TrustError::NoRole)?;
+    let keys = key_set.keys.iter().filter(|key| key.algorithm == ED25519 && key.may(Role::Release));
+    let signed = signers(RELEASE_DOMAIN, &digest, &area.signatures, keys.map(|key| (key.id, key.bytes)));
+    if signed < wanted {
+        return Err(TrustError::Release { signed, wanted });
+    }
+    if key_set.is_dev && header.flags_critical & FLAG_DEV == 0 {
+        return Err(TrustError::Unmarked);
+    }
+    Ok(Trusted { header, key_set, digest })
+}
+
+/// Holds a key set to root's keys.
+///
+/// # Errors
+/// Too few of them signed it.
+pub fn check_root(key_set: &KeySet<'_>, roots: &Roots<'_>) -> Result<(), TrustError> {
+    let keys = roots.keys.iter().filter_map(|key| Some((keyset::id_of(ED25519, key).ok()??, &key[..])));
+    let signed = signers(KEY_SET_DOMAIN, &key_set.digest, &key_set.signatures, keys);
+    if roots.threshold == 0 || signed < roots.threshold {
+        return Err(TrustError::Root { signed, wanted: roots.threshold.max(1) });
+    }
+    Ok(())
+}
+
+/// How many different ones of the keys signed.
+fn signers<'k>(
+    domain: &[u8],
+    digest: &[u8; 32],
+    signatures: &[Signature<'_>],
+    keys: impl Iterator<Item = ([u8; 32], &'k [u8])>,
+) -> usize {
+    let mut message = ArrayVec::<u8, MESSAGE_MAX>::new();
+    message.extend(domain.iter().chain(digest).copied());
+    let mut counted = ArrayVec::<[u8; 32], MAX_KEYS>::new();
+    for (id, key) in keys {
+        let by_it = signatures.iter().filter(|signature| signature.algorithm == ED25519 && signature.key_id == id);
+        let has_signed = by_it.into_iter().any(|signature| is_valid(key, &message, signature.bytes));
+        if has_signed && !counted.contains(&id) && counted.try_push(id).is_err() {
+            break;
+        }
+    }
+    counted.len()
+}
+
+/// RFC 8032, strictly: no key or signature of small order, no other encoding of either.
+fn is_valid(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let (Ok(key), Ok(signature)) = (VerifyingKey::try_from(key), Ed25519::from_slice(signature)) else { return false };
+    key.verify_strict(message, &signature).is_ok()
+}
