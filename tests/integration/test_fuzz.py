@@ -17,7 +17,7 @@ from uuid import UUID
 
 import pytest
 from swiftbuild.limits import PAGE
-from swiftbuild.wire import symbols, verity, writelog
+from swiftbuild.wire import release, symbols, verity, writelog
 
 from tests import images
 
@@ -75,11 +75,18 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
         "fdt": [tree.read_bytes()],
         "gpt": [(VECTORS / "gpt" / "base.bin").read_bytes()],
         "image": [(folder / "good" / "slot").read_bytes()],
+        "key_set": [key_set()],
         "ksyms": [symbols.encode([(symbols.KERNEL_BASE, "entry"), (symbols.KERNEL_BASE + 0x1000, "main")])],
         "verity": [verity_tree(1), verity_tree(3), verity_tree(130)],
         "release": [(VECTORS / "release" / "base.bin").read_bytes()],
         "writelog": [write_log()],
     }
+
+
+def key_set() -> bytes:
+    """The one of the vectors."""
+    area = release.decode_signatures((VECTORS / "trust" / "base.bin").read_bytes()[release.HEADER_SIZE:])
+    return area.key_set
 
 
 def compressed(folder: Path, root: Path, *form: str) -> bytes:

@@ -5,6 +5,8 @@ use bootplan::image::{Conditions, Memory, Store};
 use elfload::PAGE;
 use erofs::{Error, Image, Inode, Piece};
 use gpt::{Disk, ENTRIES, SECTOR, Unreadable};
+use release::keyset::{KeySet, Role};
+use release::trust::{Roots, check_root};
 use release::{HEADER_SIZE, Header, SignatureArea};
 use sha256::Engine;
 use verity::{BLOCK, DIGESTS_PER_BLOCK, Superblock, Verifier};
@@ -22,6 +24,16 @@ pub fn release(data: &[u8]) {
     if header.minor == 0 {
         assert_eq!(header.encode().as_ref().map(|bytes| &bytes[..]), Ok(&data[..HEADER_SIZE]));
     }
+}
+
+/// A key set. Whatever it says, no key of this world has signed for it.
+pub fn key_set(data: &[u8]) {
+    let Ok(set) = KeySet::parse(data) else { return };
+    for role in [Role::Release, Role::Packages, Role::Evidence] {
+        let keys = set.keys.iter().filter(|key| key.may(role)).count();
+        assert!(set.threshold(role).is_none_or(|threshold| (1..=keys).contains(&threshold)));
+    }
+    assert!(check_root(&set, &Roots { keys: &[[0x55; 32]; 2], threshold: 1 }).is_err());
 }
 
 /// Two copies; a byte at the end says which get a right digest.

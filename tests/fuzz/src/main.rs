@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 23] = [
+const TARGETS: [(&str, Target); 24] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
@@ -31,6 +31,7 @@ const TARGETS: [(&str, Target); 23] = [
     ("gpt", formats::gpt),
     ("handles", state::handles),
     ("image", formats::image),
+    ("key_set", formats::key_set),
     ("ksyms", formats::ksyms),
     ("ldisc", state::ldisc),
     ("lz4", formats::lz4),

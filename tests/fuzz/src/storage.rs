@@ -82,7 +82,7 @@ fn populate() -> Result<Mounted<MemoryDevice>> {
     };
     let mut m = Mounted::format(MemoryDevice::new(BLOCKS), &format, &new(0o755))?;
     let sub = m.run(|v| v.create(ROOT, b"sub", &new(0o040_755)))?;
-    m.run(|v| v.set_quota_id(sub, 5, 6))?;
+    m.run(|v| v.set_quota_id(sub, 5, 0, 6))?;
     let inner = m.run(|v| v.create(sub, b"inner", &new(0o040_755)))?;
     for name in ["a", "b", "c"] {
         let file = m.run(|v| v.create(inner, name.as_bytes(), &new(0o100_644)))?;
@@ -331,7 +331,7 @@ impl User {
             6 => while m.run(|v| v.punch(inode, number % 128, 1 + u32::from(step[2])))? == Progress::More {},
             7 => m.run(|v| v.set_xattr(inode, &name, &vec![1; number as usize % 3000], SetXattr::Any, 9))?,
             8 => m.run(|v| v.remove_xattr(inode, &name, 9))?,
-            9 => m.run(|v| v.set_quota_id(inode, number % 200, 9))?,
+            9 => m.run(|v| v.set_quota_id(inode, number % 200, 0, 9))?,
             10 => {
                 let mut allocation = m.run(|v| v.allocate(inode, number % 200, 1 + u32::from(step[2])))?;
                 let result = m.run(|v| v.attach_unwritten(&mut allocation, 0, 0));
