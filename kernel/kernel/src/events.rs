@@ -197,7 +197,7 @@ fn publish(name: &str, fields: &str) {
     if panic::is_dying() {
         console::write_dying(bytes);
     } else if !HUSHED.load(Ordering::Relaxed) || is_loud(name) {
-        console::write(bytes);
+        console::write_line(bytes);
     }
     if name == "login.ok" {
         HUSHED.store(true, Ordering::Relaxed);
