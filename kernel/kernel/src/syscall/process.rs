@@ -18,7 +18,7 @@ use crate::arch::timer;
 use crate::arch::trap::TrapFrame;
 use crate::mm::user;
 use crate::process::exit::{Found, Which, wait};
-use crate::process::task::{HANDLES_MAX, Process, Task};
+use crate::process::task::{HANDLES_MAX, Process, Task, times_of};
 use crate::process::{exec, exit, fork, signal, table};
 use crate::sched;
 
@@ -255,10 +255,7 @@ pub fn getrusage(call: &Call<'_>) -> Result<u64, Errno> {
     let (user, system) = match who as i32 {
         0 => call.process.processor_time(),
         -1 => (times.children_user.load(Ordering::Relaxed), times.children_system.load(Ordering::Relaxed)),
-        1 => {
-            let thread = sched::current();
-            (thread.user_time().as_nanos() as u64, thread.system_time().as_nanos() as u64)
-        }
+        1 => times_of(&sched::current()),
         _ => return Err(Errno::EINVAL),
     };
     user::write(usage, &rusage(user, system))?;
