@@ -3,8 +3,8 @@
 use bootinfo::{BootInfo, MemoryMap, Region, RegionKind};
 use release::{Header, SectionKind};
 
-use crate::arch::{cpu, entry, smp};
-use crate::drivers::console;
+use crate::arch::{cpu, entry, smp, timer};
+use crate::drivers::{console, rtc};
 use crate::mm::kmap;
 use crate::sync::Once;
 use crate::{drivers, event, fs, mm, panic, platform, process, sched};
@@ -108,6 +108,7 @@ fn direct_boot(fdt: u64, storage: &mut [Region]) -> &[Region] {
     info.fdt_length = blob.len() as u64;
     info.kernel_start = kmap::physical_base();
     info.kernel_length = entry::image_size();
+    (info.time, info.time_ticks) = (machine.rtc.map_or(0, rtc::seconds), timer::ticks());
     let seed = machine.rng_seed.as_slice();
     info.entropy[..seed.len()].copy_from_slice(seed);
     info.entropy_length = seed.len() as u32;

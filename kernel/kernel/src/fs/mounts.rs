@@ -55,8 +55,7 @@ pub fn root() -> Option<Path> {
 pub fn mount_all(base: Base) -> Result<(), MountError> {
     let Base { volume, source, size } = base;
     let files = volume.statistics().files;
-    // Until somebody knows better, it is no earlier than when the base was made.
-    clock::set_earliest(volume.root().inode().metadata().modified);
+    clock::start(volume.root().inode().metadata().modified);
     let root = Path::root_of(&Mount::root(volume));
     let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 };
     event!("base.mounted", source = source, size = size, files = files);
