@@ -7,6 +7,7 @@ events >all
 check events-begin-with-the-kernel '1' "$(grep -c '^\[evt\] kernel.entry t=' all)"
 check events-reach-the-login '1' "$(grep -c '^\[evt\] boot.ready t=' all)"
 check events-by-name '0' "$(events service | grep -cv '^\[evt\] service\.')"
+check events-by-name-and-dot "$(events service)" "$(events service.)"
 yes events-of-init sh -c "events service.start | grep -q 'name=console'"
 check events-in-order 'in order' "$(sed 's/.* t=\([0-9.]*\).*/\1/' all | sort -c -n && echo in order)"
 check events-none '' "$(events no.such.name)"
