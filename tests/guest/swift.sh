@@ -19,6 +19,19 @@ else
     no event-refused sh -c 'echo test.forged >/dev/events'
 fi
 
+# --- memory: files in /tmp are shared memory, which is cached and not available
+kib() { awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo; }
+between() { [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]; }
+shared=$(kib Shmem) free=$(kib MemFree) available=$(kib MemAvailable)
+dd if=/dev/zero of=/tmp/large.$$ bs=1M count=16 2>"$work/.out"
+yes files-in-memory-are-shared between $(($(kib Shmem) - shared)) 16384 16500
+yes files-in-memory-are-cached test "$(kib Cached)" -ge "$(kib Shmem)"
+yes files-in-memory-take-free-memory between $((free - $(kib MemFree))) 16384 17500
+yes files-in-memory-are-not-available between $((available - $(kib MemAvailable))) 16384 17500
+check free-shows-shared "$(kib Shmem)" "$(free | awk '$1 == "Mem:" { print $5 }')"
+rm /tmp/large.$$
+yes gone-with-the-file between $(($(kib Shmem) - shared)) -100 100
+
 # --- tools
 check id-whole "uid=$(id -u)($(id -un)) gid=$(id -g)($(id -gn))" "$(/usr/bin/id | cut -d' ' -f1,2)"
 check id-of-guest 'uid=1000(guest) gid=1000(guest) groups=1000(guest)' "$(/usr/bin/id guest)"

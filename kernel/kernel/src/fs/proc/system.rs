@@ -9,13 +9,13 @@ use core::time::Duration;
 
 use linux::Errno;
 
-use super::super::base;
+use super::super::{base, mounts};
 use super::tree::Leaf;
 use crate::arch::cpu::{self, Cpu};
 use crate::arch::irq::{self, Trigger};
 use crate::arch::{idreg, timer};
 use crate::drivers::block;
-use crate::mm::frames;
+use crate::mm::{self, frames};
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
 use crate::{boot, clock, events, random};
@@ -195,9 +195,16 @@ fn stat() -> Made {
     Ok(text.into())
 }
 
+/// Bytes that files in memory and memory that processes share take: nothing else has what they hold.
+pub fn shared_bytes() -> u64 {
+    (mounts::pages_in_memory() + mm::shared_pages() as u64) * vfs::PAGE_SIZE as u64
+}
+
+/// As Linux counts: what lies in memory only is cached too, but not available.
 fn meminfo() -> Made {
     let (total, free) = (frames::total_bytes() / KIB, frames::free_bytes() / KIB);
     let cache = crate::fs::cache().statistics();
+    let shared = shared_bytes() / KIB;
     let pages = |count: usize| count as u64 * vfs::PAGE_SIZE as u64 / KIB;
     let (cached, dirty, writing) = (pages(cache.cached), pages(cache.dirty), pages(cache.writing));
     let mut text = String::new();
@@ -206,7 +213,7 @@ fn meminfo() -> Made {
         ("MemFree", free),
         ("MemAvailable", free + cached - (dirty + writing).min(cached)),
         ("Buffers", 0),
-        ("Cached", cached),
+        ("Cached", cached + shared),
         ("SwapCached", 0),
         ("Active", 0),
         ("Inactive", 0),
@@ -215,7 +222,7 @@ fn meminfo() -> Made {
         ("Dirty", dirty),
         ("Writeback", writing),
         ("Mapped", 0),
-        ("Shmem", 0),
+        ("Shmem", shared),
         ("Slab", 0),
         ("CommitLimit", total),
         ("Committed_AS", total - free),
