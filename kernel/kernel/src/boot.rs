@@ -35,9 +35,7 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
         version = env!("CARGO_PKG_VERSION"),
         build = option_env!("SWIFT_BUILD").unwrap_or("unknown")
     );
-    let mut storage = [Region::default(); REGIONS_MAX];
-    let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
-    mm::init(regions);
+    take_memory(way, argument);
     prepare_panic();
     smp::start_this_cpu();
     drivers::init_interrupts();
@@ -45,6 +43,14 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
     smp::announce();
     sched::spawn_kernel("boot", bring_up);
     sched::become_idle()
+}
+
+/// Fills the boot-info block and takes the memory that it names. This stack is the idle thread's later: what lies on it here must go.
+#[inline(never)]
+fn take_memory(way: u64, argument: u64) {
+    let mut storage = [Region::default(); REGIONS_MAX];
+    let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
+    mm::init(regions);
 }
 
 /// What a panic wants to know while everything still works: names of functions, and what the command line says.

@@ -114,8 +114,8 @@ pub fn write(bytes: &[u8]) {
     bytes.iter().for_each(|&byte| shown.put(byte));
 }
 
-/// Writes a whole line of the kernel's own: it begins a line, and what a program had begun, or a person typed, is shown again behind it.
-pub fn write_line(line: &[u8]) {
+/// Writes the parts of a whole line of the kernel's own: it begins a line, and what a program had begun, or a person typed, is shown again behind it.
+pub fn write_line(parts: &[&str]) {
     let Some(registers) = registers() else {
         return;
     };
@@ -126,7 +126,7 @@ pub fn write_line(line: &[u8]) {
     if !shown.is_empty() {
         put_all(registers, b"\n");
     }
-    put_all(registers, line);
+    parts.iter().for_each(|part| put_all(registers, part.as_bytes()));
     put_all(registers, shown.bytes());
 }
 

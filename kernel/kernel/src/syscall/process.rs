@@ -29,18 +29,22 @@ const NAME_MAX: usize = 15;
 /// Longest path.
 const PATH_MAX: usize = vfs::PATH_MAX;
 
+/// `rt_sigreturn`. A function of its own, as the next two: other calls do not carry what it needs of the stack.
+#[inline(never)]
 pub fn sigreturn(task: &Arc<Task>, frame: &mut TrapFrame) {
     if signal::sigreturn(task, frame).is_err() {
         signal::force(task, &SigInfo::kernel(Signal::SEGV));
     }
 }
 
+#[inline(never)]
 pub fn clone(frame: &TrapFrame, arguments: [u64; 6]) -> Result<u64, Errno> {
     let [flags, stack, parent_tid, tls, child_tid, _] = arguments;
     fork::clone(frame, &fork::Arguments::new(flags, stack, parent_tid, tls, child_tid)?)
 }
 
 /// `execve` and `execveat`.
+#[inline(never)]
 pub fn execute(task: &Arc<Task>, number: usize, arguments: [u64; 6], frame: &mut TrapFrame) -> Result<(), Errno> {
     let paths = task.process.paths();
     let (directory, path, argv, envp, at_flags) = if number == nr::EXECVE {
