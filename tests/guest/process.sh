@@ -100,6 +100,27 @@ yes uptime-grows sh -c 'a=$(cut -d. -f1 /proc/uptime); sleep 1; b=$(cut -d. -f1 
 check mounts '/ proc' "$(awk '$2 == "/" || $2 == "/proc" { print $2 }' /proc/mounts | sort -u | sed 's,/proc,proc,' | tr '\n' ' ' | sed 's/ $//')"
 yes version-is-there grep -q . /proc/version
 
+# --- processor time, of a process that runs all the while on a CPU of its own, of one that sleeps, of one that ended
+ticks() { awk -v from="$2" -v to="$3" '{ print $from + $to }' "/proc/$1/stat"; }
+before=$(date +%s)
+sh -c 'while :; do :; done' & worker=$!
+sleep 2
+spent=$(ticks $worker 14 15)
+user=$(awk '{ print $14 }' /proc/$worker/stat)
+after=$(date +%s)
+yes running-takes-time test "$spent" -ge 40
+yes running-takes-no-more-than-there-is test "$spent" -le $(((after - before + 1) * 100))
+yes running-is-user-time test "$user" -ge $((spent / 2))
+sleep 60 & sleeper=$!
+sleep 1
+yes sleeping-takes-none test "$(ticks $sleeper 14 15)" -le 20
+own=$(ticks $$ 16 17)
+kill $sleeper $worker
+wait $sleeper $worker
+yes ended-children-are-counted test $(($(ticks $$ 16 17) - own)) -ge "$spent"
+seconds=$(time -p $sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i + 1)); done' 2>&1 | awk '$1 == "user" { print $2 }')
+yes time-of-a-command sh -c "echo $seconds | grep -q '^[0-9]*\.[0-9]*[1-9]'"
+
 # --- devices
 check null '0' "$(cat /dev/null | wc -c; echo x >/dev/null)"
 check zero '0' "$(head -c 4096 /dev/zero | tr -d '\0' | wc -c)"

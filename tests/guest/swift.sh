@@ -7,6 +7,7 @@ events >all
 check events-begin-with-the-kernel '1' "$(grep -c '^\[evt\] kernel.entry t=' all)"
 check events-reach-the-login '1' "$(grep -c '^\[evt\] boot.ready t=' all)"
 check events-by-name '0' "$(events service | grep -cv '^\[evt\] service\.')"
+check events-by-name-and-dot "$(events service)" "$(events service.)"
 yes events-of-init sh -c "events service.start | grep -q 'name=console'"
 check events-in-order 'in order' "$(sed 's/.* t=\([0-9.]*\).*/\1/' all | sort -c -n && echo in order)"
 check events-none '' "$(events no.such.name)"
@@ -17,6 +18,19 @@ if [ "$(id -u)" -eq 0 ]; then
 else
     no event-refused sh -c 'echo test.forged >/dev/events'
 fi
+
+# --- memory: files in /tmp are shared memory, which is cached and not available
+kib() { awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo; }
+between() { [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]; }
+shared=$(kib Shmem) free=$(kib MemFree) available=$(kib MemAvailable)
+dd if=/dev/zero of=/tmp/large.$$ bs=1M count=16 2>"$work/.out"
+yes files-in-memory-are-shared between $(($(kib Shmem) - shared)) 16384 16500
+yes files-in-memory-are-cached test "$(kib Cached)" -ge "$(kib Shmem)"
+yes files-in-memory-take-free-memory between $((free - $(kib MemFree))) 16384 17500
+yes files-in-memory-are-not-available between $((available - $(kib MemAvailable))) 16384 17500
+check free-shows-shared "$(kib Shmem)" "$(free | awk '$1 == "Mem:" { print $5 }')"
+rm /tmp/large.$$
+yes gone-with-the-file between $(($(kib Shmem) - shared)) -100 100
 
 # --- tools
 check id-whole "uid=$(id -u)($(id -un)) gid=$(id -g)($(id -gn))" "$(/usr/bin/id | cut -d' ' -f1,2)"

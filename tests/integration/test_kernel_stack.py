@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter
-from pathlib import Path
 
+import pytest
 from swiftbuild.model.release import SectionType
 from swiftbuild.wire import release
 
@@ -16,6 +16,13 @@ from tests.variants import slot_image
 OBJDUMP = "/usr/bin/llvm-objdump-19"
 FRAME_MAX = 6 << 10
 """Of the 16 KiB of a kernel stack (`STACK_SIZE` of kernel/kernel/src/mm/stack.rs)."""
+CARRIED_MAX = 1 << 10
+CARRIED = (
+    "arch::trap::user_sync", "arch::trap::leave", "process::before_user_return", "boot::main", "events::emit",
+    "events::publish", "process::exec::load_for", "process::exec::map_program", "process::exec::plan_of",
+)
+"""What stands below everything that a system call, a signal, or the boot CPU while it idles does; what any function may
+call; and what reads files with a program half loaded."""
 LABEL = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 FRAME = re.compile(r"\tsub\tsp, sp, #(0x[0-9a-f]+)(, lsl #12)?")
 
@@ -37,13 +44,26 @@ def test_the_reader_adds_up_a_frame() -> None:
     assert frames(listing) == {"one": (2 << 12) + 16}
 
 
-def test_frames_leave_room_on_the_stack(tmp_path: Path) -> None:
-    kernel = tmp_path / "kernel"
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    """The kernel's frames."""
+    kernel = tmp_path_factory.mktemp("kernel") / "kernel"
     kernel.write_bytes(
         release.read_slot(slot_image(ROOT / "build" / "images" / "qemu.img")).section(SectionType.KERNEL)
     )
     done = subprocess.run([OBJDUMP, "-d", "--demangle", str(kernel)], capture_output=True, text=True, check=True)
-    found = frames(done.stdout)
-    assert len(found) > 500, "the listing is not the kernel's"
+    listed = frames(done.stdout)
+    assert len(listed) > 500, "the listing is not the kernel's"
+    return listed
+
+
+def test_frames_leave_room_on_the_stack(found: Counter[str]) -> None:
     large = {name: size for name, size in found.items() if size > FRAME_MAX}
+    assert not large, large
+
+
+def test_what_is_carried_under_much_is_small(found: Counter[str]) -> None:
+    carried = {name: found[f"swift_kernel::{name}"] for name in CARRIED}
+    assert found["swift_kernel::arch::trap::user_sync"] > 0, "they are called otherwise now"
+    large = {name: size for name, size in carried.items() if size > CARRIED_MAX}
     assert not large, large

@@ -123,6 +123,12 @@ def script(folder: Path, name: str, text: str) -> Path:
     return file
 
 
+def test_a_second_init_is_refused() -> None:
+    done = subprocess.run(command("init", "init"), capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "init: the system's services are process 1's to start; --services DIR starts those in DIR\n"
+
+
 def test_services_start_in_order_and_the_boot_is_ready(start: Callable[..., Init], folder: Path) -> None:
     notify = script(folder, "notify", 'echo up >&"$NOTIFY_FD"; exec sleep 60')
     init = start({

@@ -31,6 +31,7 @@ def test_session(machine: Spec, tmp_path: Path) -> None:
         jobs(person)
         files(person)
         editor(person)
+        events_between(person)
         system(person, machine)
         person.console.send("exit\n")
         person.log_in("guest", password(machine.profile, "guest"))
@@ -142,6 +143,22 @@ def editor(person: Person) -> None:
     console.send(":wq\r")
     console.expect(r"# $", seconds=60)
     assert person.output("cat /tmp/edited") == "hello\nabove\nthird"
+
+
+def events_between(person: Person) -> None:
+    """An event begins a line, and what was being typed is shown again behind it: in the shell's editor and in cat's."""
+    console = person.console
+    for number, (command, line, typed) in enumerate([("", "# ", "echo hel"), ("cat; ", "\n", "hel")]):
+        late = f"(sleep 3; echo 'test.failed what=line why={number}' >/dev/events) & echo go; {command}"
+        console.send(f"{late}\n")
+        console.expect(r"\ngo\n", seconds=30)
+        console.send(typed)
+        console.expect(rf"\n\[evt\] test\.failed .* why={number}(?=\n)[^#]*{line}{typed}$", seconds=30)
+        console.send("lo\n")
+        console.expect(r"lo\nhello\n", seconds=30)
+    console.send("\x04")
+    console.expect(r"# $", seconds=30)
+    assert console.malformed == []
 
 
 def system(person: Person, machine: Spec) -> None:

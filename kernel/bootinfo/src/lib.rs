@@ -6,8 +6,10 @@
 //! after sees one form. [`MemoryMap`] turns what the firmware says about memory into the block's sorted, disjoint regions.
 
 mod map;
+mod time;
 
 pub use map::{MapFull, MemoryMap};
+pub use time::Date;
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -194,13 +196,17 @@ pub struct BootInfo {
     pub loader_start_ticks: u64,
     /// CNTVCT_EL0 when it left.
     pub loader_exit_ticks: u64,
+    /// What the firmware's clock showed, in seconds since 1970.
+    pub time: u64,
+    /// CNTVCT_EL0 when it was read.
+    pub time_ticks: u64,
 }
 
 /// Bytes of the block.
 pub const SIZE: usize = size_of::<BootInfo>();
 
 const _: () = {
-    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 336);
+    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 352);
     assert!(offset_of!(BootInfo, memory_map) == 16);
     assert!(offset_of!(BootInfo, kernel_start) == 32);
     assert!(offset_of!(BootInfo, header_start) == 48);
@@ -217,6 +223,7 @@ const _: () = {
     assert!(offset_of!(BootInfo, disk_guid) == 296);
     assert!(offset_of!(BootInfo, rollback_floor) == 312);
     assert!(offset_of!(BootInfo, loader_exit_ticks) == 328);
+    assert!(offset_of!(BootInfo, time) == 336);
 };
 
 impl BootInfo {
@@ -254,6 +261,8 @@ impl BootInfo {
             rollback_floor: 0,
             loader_start_ticks: 0,
             loader_exit_ticks: 0,
+            time: 0,
+            time_ticks: 0,
         }
     }
 

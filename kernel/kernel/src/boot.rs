@@ -3,8 +3,8 @@
 use bootinfo::{BootInfo, MemoryMap, Region, RegionKind};
 use release::{Header, SectionKind};
 
-use crate::arch::{cpu, entry, smp};
-use crate::drivers::console;
+use crate::arch::{cpu, entry, smp, timer};
+use crate::drivers::{console, rtc};
 use crate::mm::kmap;
 use crate::sync::Once;
 use crate::{drivers, event, fs, mm, panic, platform, process, sched};
@@ -35,9 +35,7 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
         version = env!("CARGO_PKG_VERSION"),
         build = option_env!("SWIFT_BUILD").unwrap_or("unknown")
     );
-    let mut storage = [Region::default(); REGIONS_MAX];
-    let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
-    mm::init(regions);
+    take_memory(way, argument);
     prepare_panic();
     smp::start_this_cpu();
     drivers::init_interrupts();
@@ -45,6 +43,14 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
     smp::announce();
     sched::spawn_kernel("boot", bring_up);
     sched::become_idle()
+}
+
+/// Fills the boot-info block and takes the memory that it names. This stack is the idle thread's later: what lies on it here must go.
+#[inline(never)]
+fn take_memory(way: u64, argument: u64) {
+    let mut storage = [Region::default(); REGIONS_MAX];
+    let regions = if way == 0 { direct_boot(argument, &mut storage) } else { loader_boot(argument, &mut storage) };
+    mm::init(regions);
 }
 
 /// What a panic wants to know while everything still works: names of functions, and what the command line says.
@@ -108,6 +114,7 @@ fn direct_boot(fdt: u64, storage: &mut [Region]) -> &[Region] {
     info.fdt_length = blob.len() as u64;
     info.kernel_start = kmap::physical_base();
     info.kernel_length = entry::image_size();
+    (info.time, info.time_ticks) = (machine.rtc.map_or(0, rtc::seconds), timer::ticks());
     let seed = machine.rng_seed.as_slice();
     info.entropy[..seed.len()].copy_from_slice(seed);
     info.entropy_length = seed.len() as u32;

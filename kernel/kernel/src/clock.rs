@@ -1,4 +1,4 @@
-//! The date: time since power-on plus an offset, which the hardware clock or a program sets.
+//! The date: time since power-on plus an offset, which the machine's clock sets at boot, and programs after that.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +7,7 @@ use linux::types::Timespec;
 use crate::arch::timer;
 use crate::mm::PageRef;
 use crate::sync::{Rank, SpinLock};
+use crate::{boot, event};
 
 /// Nanoseconds from 1970 to power-on.
 static OFFSET: AtomicU64 = AtomicU64::new(0);
@@ -29,11 +30,22 @@ pub fn realtime() -> Timespec {
     Timespec::from_nanos(since_power_on().saturating_add(offset_nanos()))
 }
 
-/// Sets the date to `earliest` when it is before that: a machine without a hardware clock starts in 1970.
-pub fn set_earliest(earliest: Timespec) {
-    if (realtime().sec, realtime().nsec) < (earliest.sec, earliest.nsec) {
-        set_realtime(earliest.to_nanos().unwrap_or(0));
-    }
+/// Sets the date to what the machine's clock says. It is not `earliest`, when the base was made, or later: it stopped, or was never set,
+/// and the date is `earliest` until somebody knows better.
+pub fn start(earliest: Timespec) {
+    let info = boot::info();
+    let source = if info.slot == bootinfo::slot::INITRD { "rtc" } else { "firmware" };
+    let earliest = u64::try_from(earliest.sec).unwrap_or(0);
+    let (source, time, since) = if info.time >= earliest.max(1) {
+        (source, info.time, info.time_ticks)
+    } else {
+        let why = if info.time == 0 { "it shows no date" } else { "it shows a date before the base was made" };
+        event!("clock.error", what = source, why = why, time = info.time);
+        ("base", earliest, timer::ticks())
+    };
+    let since = timer::ticks_to_duration(timer::ticks().saturating_sub(since));
+    set_realtime(time.saturating_mul(1_000_000_000).saturating_add(since.as_nanos() as u64));
+    event!("clock.ready", source = source, time = time);
 }
 
 /// Sets the date, in nanoseconds since 1970.

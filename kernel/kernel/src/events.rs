@@ -29,9 +29,11 @@ impl Display for Hex {
     }
 }
 
-/// Bytes of an event's fields, and of its whole line.
+/// Bytes of an event's fields, and of what stands before them.
 const FIELDS_LENGTH_MAX: usize = 512;
-const LINE_LENGTH_MAX: usize = FIELDS_LENGTH_MAX + 128;
+const START_LENGTH_MAX: usize = 128;
+/// Bytes of the name that a program gives.
+const NAME_LENGTH_MAX: usize = 64;
 /// Room that a quoted value leaves for its last escape and its end.
 const QUOTE_ROOM: usize = 8;
 
@@ -69,29 +71,45 @@ fn is_bare(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.:/,+@%-".contains(&byte)
 }
 
-/// A value as the format wants it: bare, or quoted and escaped.
-fn write_value(line: &mut Line<FIELDS_LENGTH_MAX>, value: &dyn Display) {
-    let mut text = Line::<FIELDS_LENGTH_MAX>::new();
-    let _ = write!(text, "{value}");
-    let bytes = &text.bytes[..text.length];
-    if !bytes.is_empty() && bytes.iter().all(|byte| is_bare(*byte)) {
-        let _ = line.write_str(core::str::from_utf8(bytes).unwrap_or(""));
-        return;
-    }
-    let _ = line.write_str("\"");
-    for byte in bytes {
-        if line.room() < QUOTE_ROOM {
-            break;
+/// Escapes what is written to it.
+struct Quoted<'a, const N: usize> {
+    line: &'a mut Line<N>,
+    is_bare: bool,
+}
+
+impl<const N: usize> Write for Quoted<'_, N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if self.line.room() < QUOTE_ROOM {
+                break;
+            }
+            self.is_bare &= is_bare(byte);
+            let _ = match byte {
+                b'"' => self.line.write_str("\\\""),
+                b'\\' => self.line.write_str("\\\\"),
+                b'\n' => self.line.write_str("\\n"),
+                b' '..=b'~' => self.line.write_char(char::from(byte)),
+                other => write!(self.line, "\\x{other:02x}"),
+            };
         }
-        let _ = match byte {
-            b'"' => line.write_str("\\\""),
-            b'\\' => line.write_str("\\\\"),
-            b'\n' => line.write_str("\\n"),
-            b' '..=b'~' => line.write_char(char::from(*byte)),
-            other => write!(line, "\\x{other:02x}"),
-        };
+        Ok(())
     }
+}
+
+/// A value as the format wants it: bare, or quoted and escaped. It is written quoted, and the quotes are taken off again: there is no other
+/// room for it on a stack of the kernel's.
+fn write_value<const N: usize>(line: &mut Line<N>, value: &dyn Display) {
+    let start = line.length;
     let _ = line.write_str("\"");
+    let mut quoted = Quoted { line, is_bare: true };
+    let _ = write!(quoted, "{value}");
+    let is_bare = quoted.is_bare;
+    if is_bare && line.length > start + 1 {
+        line.bytes.copy_within(start + 1..line.length, start);
+        line.length -= 1;
+    } else {
+        let _ = line.write_str("\"");
+    }
 }
 
 /// Bytes of events that are kept: some three hundred events.
@@ -110,8 +128,8 @@ static RING: SpinLock<Ring> = SpinLock::new(Rank::EVENTS, Ring { bytes: [0; RING
 static HUSHED: AtomicBool = AtomicBool::new(false);
 
 impl Ring {
-    fn push(&mut self, line: &[u8]) {
-        for byte in line {
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
             self.bytes[self.written % RING_LENGTH] = *byte;
             self.written = self.written.wrapping_add(1);
         }
@@ -159,7 +177,7 @@ fn is_loud(name: &str) -> bool {
 
 /// Writes one event; use [`event!`].
 pub fn emit(name: &str, fields: &[(&str, &dyn Display)]) {
-    let mut text = Line::new();
+    let mut text = Line::<FIELDS_LENGTH_MAX>::new();
     for (key, value) in fields {
         let _ = write!(text, " {key}=");
         write_value(&mut text, *value);
@@ -175,9 +193,10 @@ pub fn emit_text(text: &str) -> bool {
     let (name, fields) = text.split_at(text.find(' ').unwrap_or(text.len()));
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
-    let is_event = !name.is_empty() && name.bytes().all(is_name) && fields.bytes().all(is_printable);
+    let is_event =
+        (1..=NAME_LENGTH_MAX).contains(&name.len()) && name.bytes().all(is_name) && fields.bytes().all(is_printable);
     if is_event {
-        publish(name, fields);
+        publish(name, &fields[..fields.len().min(FIELDS_LENGTH_MAX)]);
     }
     is_event
 }
@@ -190,19 +209,18 @@ fn publish(name: &str, fields: &str) {
     }
     let ring = if panic::is_dying() { (0..1000).find_map(|_| RING.try_lock_irq()) } else { Some(RING.lock_irq()) };
     let micros = timer::now().as_micros();
-    let mut line = Line::<LINE_LENGTH_MAX>::new();
-    let _ = write!(line, "[evt] {name} t={}.{:06}{fields}", micros / 1_000_000, micros % 1_000_000);
-    line.bytes[line.length] = b'\n';
-    let bytes = &line.bytes[..=line.length];
+    let mut start = Line::<START_LENGTH_MAX>::new();
+    let _ = write!(start, "[evt] {name} t={}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    let parts = [start.text(), fields, "\n"];
     if panic::is_dying() {
-        console::write_dying(bytes);
+        parts.iter().for_each(|part| console::write_dying(part.as_bytes()));
     } else if !HUSHED.load(Ordering::Relaxed) || is_loud(name) {
-        console::write(bytes);
+        console::write_line(&parts);
     }
     if name == "login.ok" {
         HUSHED.store(true, Ordering::Relaxed);
     }
     if let Some(mut ring) = ring {
-        ring.push(bytes);
+        parts.iter().for_each(|part| ring.push(part.as_bytes()));
     }
 }

@@ -1,6 +1,6 @@
 //! The crate `sync` on this machine.
 
-pub use ::sync::{Once, Parking, Prepared, Rank};
+pub use ::sync::{Once, Parking, Prepared, Rank, Stopwatch};
 
 use crate::arch::cpu;
 use crate::sched::WaitQueue;

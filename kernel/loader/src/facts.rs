@@ -1,11 +1,11 @@
 //! What the firmware knows and the kernel is told.
 
-use bootinfo::{Framebuffer, MapFull, MemoryMap, RegionKind};
+use bootinfo::{Date, Framebuffer, MapFull, MemoryMap, RegionKind};
 use uefi::boot::{self, MemoryAttribute, MemoryDescriptor, MemoryType, OpenProtocolAttributes, OpenProtocolParams};
 use uefi::proto::console::gop::{GraphicsOutput, PixelFormat};
 use uefi::proto::rng::Rng;
 use uefi::table::cfg::ConfigTableEntry;
-use uefi::{Guid, guid, system};
+use uefi::{Guid, guid, runtime, system};
 
 /// Flattened device tree (Embedded Base Boot Requirements 2.1, section 2.4.1).
 const FDT_GUID: Guid = guid!("b1b621d5-f19c-41a5-830b-d9152c69aae0");
@@ -83,6 +83,22 @@ pub fn entropy(into: &mut [u8; 64]) -> u32 {
         Ok(()) => into.len() as u32,
         Err(_) => 0,
     }
+}
+
+/// What the firmware's clock shows, in seconds since 1970; 0: it has none, or shows no date.
+pub fn time() -> u64 {
+    let Ok(time) = runtime::get_time() else { return 0 };
+    let date = Date {
+        year: time.year(),
+        month: time.month(),
+        day: time.day(),
+        hour: time.hour(),
+        minute: time.minute(),
+        second: time.second(),
+        // Local time = UTC - zone (UEFI 2.10, section 8.3.1). A clock of no zone is taken to show UTC.
+        offset_minutes: time.time_zone().unwrap_or(0),
+    };
+    date.seconds().unwrap_or(0)
 }
 
 /// Enters the firmware's regions into a map (UEFI 2.10, section 7.2.3; what may be done with each after the exit: table 7.10).

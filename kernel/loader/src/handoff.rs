@@ -70,6 +70,7 @@ impl Handoff {
             ..BootInfo::empty()
         };
         info.entropy_length = facts::entropy(&mut info.entropy);
+        (info.time, info.time_ticks) = (facts::time(), ticks());
         if let Some(Current { block, copy, .. }) = &boot.current {
             info.bootctl_copy = *copy as u32;
             info.bootctl_sequence = block.sequence();

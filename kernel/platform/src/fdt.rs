@@ -65,6 +65,7 @@ impl Platform {
                 "arm,cortex-a15-gic" | "arm,gic-400" | "arm,cortex-a7-gic" | "arm,cortex-a9-gic" => {
                     self.gic = gic_v2(node)
                 }
+                "arm,pl031" => self.rtc = regions(node).next().map(|registers| registers.base),
                 "arm,armv8-timer" => self.timer = timer(node),
                 "arm,psci-1.0" | "arm,psci-0.2" => self.psci = psci(node, compatible),
                 "virtio,mmio" => match (regions(node).next(), interrupt(node, 0)) {

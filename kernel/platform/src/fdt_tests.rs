@@ -54,6 +54,7 @@ fn devices_of_the_board() {
     let platform = read(GIC3_2).unwrap();
     let level = |intid| Interrupt { intid, trigger: Trigger::Level };
     assert_eq!(platform.uart, Some(Uart { kind: UartKind::Pl011, base: 0x900_0000, interrupt: Some(level(33)) }));
+    assert_eq!(platform.rtc, Some(0x901_0000));
     assert_eq!(platform.timer, Some(Timer { physical: level(30), virtual_: level(27) }));
     assert_eq!(platform.psci, Some(Psci { conduit: Conduit::Hvc, version: Some((1, 0)) }));
     assert_eq!(platform.virtio_mmio.len(), 32);

@@ -235,6 +235,8 @@ pub struct Ecam {
 pub struct Platform {
     pub source: Source,
     pub uart: Option<Uart>,
+    /// Registers of a PL031 real-time clock (FDT only; under UEFI the firmware has it).
+    pub rtc: Option<u64>,
     pub gic: Option<Gic>,
     pub timer: Option<Timer>,
     pub psci: Option<Psci>,
@@ -262,6 +264,7 @@ impl Platform {
         Self {
             source: Source::Fdt,
             uart: None,
+            rtc: None,
             gic: None,
             timer: None,
             psci: None,

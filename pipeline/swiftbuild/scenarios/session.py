@@ -14,8 +14,8 @@ from swiftbuild.machine.console import Console
 
 LOGIN_SECONDS = 60.0
 COMMAND_SECONDS = 60.0
-PROMPT = r"[#$] (?:\[evt\] [^\n]*\n)*$"
-"""A shell's, behind which the kernel may have told of failures."""
+PROMPT = r"[#$] $"
+"""A shell's; behind an event the kernel shows it again."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 //!
 //! Signals: USR1 halts, USR2 powers off, TERM and INT reboot (what `halt`, `poweroff` and `reboot` send). All of them
 //! and CHLD stay blocked and are taken one by one, so no handler interrupts anything.
-//! As an ordinary process it supervises the same way, and ends instead of stopping the machine.
+//! As an ordinary process it starts only what a folder that it is given declares, and ends instead of stopping the machine.
 #![cfg_attr(swift_os, no_std, no_main)]
 
 extern crate alloc;
@@ -22,14 +22,18 @@ rt::entry!(run);
 
 const SERVICES: &str = "/etc/services.d";
 const HELP: &str = "usage: init [--services DIR]
-Starts and watches the services declared in DIR (/etc/services.d) as DIR/NAME.service.
+Starts and watches the services declared in DIR as DIR/NAME.service. Process 1 needs no DIR: /etc/services.d.
 SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT reboot; other than as process 1, each only ends init.
 ";
 
 fn run(arguments: &[&'static CStr]) -> i32 {
     let words: Vec<&[u8]> = arguments.iter().skip(1).map(|a| a.to_bytes()).collect();
     let folder = match words[..] {
-        [] => SERVICES,
+        [] if is_first() => SERVICES,
+        [] => {
+            rt::errln!("init: the system's services are process 1's to start; --services DIR starts those in DIR");
+            return 1;
+        }
         [b"--services", folder] => match core::str::from_utf8(folder) {
             Ok(folder) => folder,
             Err(_) => return usage(),

@@ -6,7 +6,8 @@ use tools::log::{Place, wanted};
 pub const HELP: &str = "usage: events [-f] [NAME...]
 Shows the events since the start, as far as the kernel still has them.
   -f    goes on with those that come, until interrupted
-  NAME  only events of this name, or of names that begin with it and a dot: 'service' shows service.start
+  NAME  only events of this name, or of names that begin with it and a dot: 'service' and
+        'service.' show service.start
 ";
 
 const SOURCE: &str = "/proc/events";

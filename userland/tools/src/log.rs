@@ -11,10 +11,13 @@ fn parts(line: &str) -> Option<(&str, &str)> {
     Some((name, rest.strip_prefix("t=")?.split(' ').next()?))
 }
 
-/// Whether an event's name is one of these, or begins with one and a dot. No names: every event.
+/// Whether an event's name is one of these, or begins with one and a dot, which may be given with it. No names: every event.
 pub fn wanted(line: &str, names: &[&str]) -> bool {
     let Some((name, _)) = parts(line) else { return false };
-    let fits = |wanted: &&str| name.strip_prefix(*wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let fits = |wanted: &&str| {
+        let rest = name.strip_prefix(wanted.strip_suffix('.').unwrap_or(wanted));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     names.is_empty() || names.iter().any(fits)
 }
 
@@ -64,6 +67,8 @@ mod tests {
     fn names_fit_whole_or_up_to_a_dot() {
         let line = "[evt] cpu.online t=0.100000 cpu=1 mpidr=0x1";
         assert!(wanted(line, &[]) && wanted(line, &["cpu"]) && wanted(line, &["x", "cpu.online"]));
+        assert!(wanted(line, &["cpu."]) && wanted(line, &["x.", "cpu.online."]));
+        assert!(!wanted(line, &["cp."]) && !wanted(line, &["."]) && !wanted(line, &["cpu.."]));
         assert!(!wanted(line, &["cp"]) && !wanted(line, &["cpu.on"]) && !wanted(line, &["cpu.online.x"]));
         assert!(!wanted("no event", &[]) && !wanted("", &[]));
     }

@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::sysreg;
-use crate::sched;
+use super::{sysreg, thread, timer};
+use crate::sync::Stopwatch;
 
 /// The most CPUs that can come online.
 pub const CPUS_MAX: usize = 64;
@@ -27,21 +27,23 @@ pub struct Cpu {
     pub ticks: AtomicU64,
     /// Set by any CPU: choose again which thread to run, at the next chance.
     pub need_resched: AtomicBool,
-    /// Counter ticks spent in each [`Mode`].
-    pub spent: [AtomicU64; 3],
-    /// The counter when the last of them was charged.
-    charged_at: AtomicU64,
+    /// Runs while a user program does.
+    user: Stopwatch,
+    /// Runs while nothing does.
+    idle: Stopwatch,
+    /// The counter when it got its data.
+    since: AtomicU64,
 }
 
-/// What a CPU's time goes into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A user program.
-    User = 0,
+/// What a CPU's time went into, in counter ticks.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// User programs.
+    pub user: u64,
     /// The kernel.
-    System = 1,
+    pub system: u64,
     /// Nothing.
-    Idle = 2,
+    pub idle: u64,
 }
 
 static CPUS: [Cpu; CPUS_MAX] = {
@@ -67,8 +69,9 @@ impl Cpu {
             current: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             need_resched: AtomicBool::new(false),
-            spent: [const { AtomicU64::new(0) }; 3],
-            charged_at: AtomicU64::new(0),
+            user: Stopwatch::new(),
+            idle: Stopwatch::new(),
+            since: AtomicU64::new(0),
         }
     }
 
@@ -81,19 +84,36 @@ impl Cpu {
     pub fn set_need_resched(&self) {
         self.need_resched.store(true, Ordering::Relaxed);
     }
+
+    /// What its time has gone into, up to now.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        let (user, idle) = (self.user.read(timer::ticks), self.idle.read(timer::ticks));
+        let all = timer::ticks().saturating_sub(self.since.load(Ordering::Relaxed));
+        Spent { user, system: all.saturating_sub(user + idle), idle }
+    }
 }
 
-/// Charges the time since the last charge to this CPU and its thread.
-pub fn account(mode: Mode) {
-    let cpu = this();
+/// From a user program into the kernel: its time stops. Interrupts are masked.
+pub fn enter_kernel() {
     let now = sysreg::read!(CNTVCT_EL0);
-    let ticks = now.wrapping_sub(cpu.charged_at.load(Ordering::Relaxed));
-    cpu.charged_at.store(now, Ordering::Relaxed);
-    let spent = &cpu.spent[mode as usize];
-    spent.store(spent.load(Ordering::Relaxed) + ticks, Ordering::Relaxed);
-    if mode != Mode::Idle {
-        sched::current().charge(mode, ticks);
-    }
+    this().user.stop(now);
+    thread::current_masked().user.stop(now);
+}
+
+/// From the kernel into a user program: its time starts. Interrupts are masked.
+pub fn leave_kernel() {
+    let now = sysreg::read!(CNTVCT_EL0);
+    this().user.start(now);
+    thread::current_masked().user.start(now);
+}
+
+/// Sleeps until an interrupt is pending: this CPU is idle.
+pub fn idle() {
+    let idle = &this().idle;
+    idle.start(sysreg::read!(CNTVCT_EL0));
+    wait_for_interrupt();
+    idle.stop(sysreg::read!(CNTVCT_EL0));
 }
 
 /// This CPU. A caller that may be moved to another CPU (it sleeps, or runs with interrupts enabled in a user thread's system call and
@@ -115,7 +135,7 @@ pub fn all() -> &'static [Cpu] {
 pub fn init(index: usize) {
     let cpu = &CPUS[index];
     cpu.mpidr.store(mpidr(), Ordering::Relaxed);
-    cpu.charged_at.store(sysreg::read!(CNTVCT_EL0), Ordering::Relaxed);
+    cpu.since.store(timer::ticks(), Ordering::Relaxed);
     // SAFETY: TPIDR_EL1 is only read by `this`.
     unsafe { sysreg::write!(TPIDR_EL1, core::ptr::from_ref(cpu)) };
 }

@@ -236,8 +236,15 @@ impl Deref for Current {
 #[must_use]
 pub fn current() -> Current {
     let mask = cpu::mask_interrupts();
-    let pointer = cpu::this().current.load(Ordering::Relaxed) as *const Thread;
+    let current = current_masked();
     cpu::restore_interrupts(mask);
+    current
+}
+
+/// The same, where interrupts are masked.
+#[must_use]
+pub fn current_masked() -> Current {
+    let pointer = cpu::this().current.load(Ordering::Relaxed) as *const Thread;
     debug_assert!(!pointer.is_null());
     // SAFETY: `set_current` put a share there, which stays at least as long as the thread runs, and `Current` does not leave the thread.
     Current(ManuallyDrop::new(unsafe { Arc::from_raw(pointer) }), PhantomData)

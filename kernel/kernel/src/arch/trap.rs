@@ -1,7 +1,6 @@
 //! Exceptions: what happened, and who deals with it.
 
-use super::cpu::{self, Mode};
-use super::{idreg, irq, sysreg, user};
+use super::{cpu, idreg, irq, sysreg, user};
 use crate::{mm, process, sched, syscall};
 
 /// A program's registers as an exception found them; `return_to_user` puts them back.
@@ -124,7 +123,7 @@ fn fault_address() -> u64 {
 }
 
 pub extern "C" fn user_sync(frame: &mut TrapFrame) {
-    cpu::account(Mode::User);
+    cpu::enter_kernel();
     let esr = sysreg::read!(ESR_EL1);
     let far = fault_address();
     cpu::unmask_interrupts();
@@ -162,7 +161,7 @@ fn user_abort(frame: &mut TrapFrame, esr: u64, far: u64) {
 }
 
 pub extern "C" fn user_irq(frame: &mut TrapFrame) {
-    cpu::account(Mode::User);
+    cpu::enter_kernel();
     irq::handle();
     leave(frame);
 }
@@ -172,7 +171,7 @@ pub extern "C" fn user_fiq(frame: &mut TrapFrame) {
 }
 
 pub extern "C" fn user_serror(frame: &mut TrapFrame) {
-    cpu::account(Mode::User);
+    cpu::enter_kernel();
     let esr = sysreg::read!(ESR_EL1);
     process::user_fault(frame, Fault { kind: FaultKind::Hardware, access: Access::Read, address: frame.pc, esr });
     leave(frame);
@@ -193,7 +192,7 @@ pub fn leave(frame: &mut TrapFrame) {
     }
     // Whatever a signal frame or debugger asked for: EL0, AArch64, nothing masked.
     frame.pstate &= PSTATE_USER;
-    cpu::account(Mode::System);
+    cpu::leave_kernel();
 }
 
 pub extern "C" fn kernel_sync(frame: &mut TrapFrame) {

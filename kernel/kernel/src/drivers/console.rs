@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use ldisc::Shown;
 use platform::{Uart, UartKind};
 
 use super::mmio::Mmio;
@@ -33,7 +34,8 @@ const TRANSMIT_POLLS_MAX: u32 = 10_000_000;
 static UART: Once<Mmio> = Once::new();
 /// The UART found by the firmware's tables, once they have been read; until then the early one serves.
 static SETTLED: Once<Mmio> = Once::new();
-static OUTPUT: SpinLock<()> = SpinLock::new(Rank::CONSOLE, ());
+/// What programs have left on the terminal's last line.
+static OUTPUT: SpinLock<Shown> = SpinLock::new(Rank::CONSOLE, Shown::new());
 /// Who gets input: called in the interrupt handler.
 static INPUT: Once<fn(&[u8])> = Once::new();
 /// Bytes that came with an error and were dropped.
@@ -99,7 +101,7 @@ fn on_interrupt() {
     }
 }
 
-/// Writes bytes; a line feed is preceded by a carriage return. Bytes are lost while there is no UART.
+/// Writes what a program wrote, or echo; a line feed is preceded by a carriage return. Bytes are lost while there is no UART.
 pub fn write(bytes: &[u8]) {
     let Some(registers) = registers() else {
         return;
@@ -107,16 +109,39 @@ pub fn write(bytes: &[u8]) {
     if crate::panic::is_another_dying() {
         cpu::halt();
     }
-    let _guard = OUTPUT.lock_irq();
+    let mut shown = OUTPUT.lock_irq();
     put_all(registers, bytes);
+    bytes.iter().for_each(|&byte| shown.put(byte));
 }
 
-/// Like [`write`], for a kernel that dies: the lock is not waited for long, as its holder may have been stopped.
+/// Writes the parts of a whole line of the kernel's own: it begins a line, and what a program had begun, or a person typed, is shown again behind it.
+pub fn write_line(parts: &[&str]) {
+    let Some(registers) = registers() else {
+        return;
+    };
+    if crate::panic::is_another_dying() {
+        cpu::halt();
+    }
+    let shown = OUTPUT.lock_irq();
+    if !shown.is_empty() {
+        put_all(registers, b"\n");
+    }
+    parts.iter().for_each(|part| put_all(registers, part.as_bytes()));
+    put_all(registers, shown.bytes());
+}
+
+/// Writes for a kernel that dies: the lock is not waited for long, as its holder may have been stopped. The first bytes begin a line.
 pub fn write_dying(bytes: &[u8]) {
     let Some(registers) = registers() else {
         return;
     };
-    let _guard = (0..1000).find_map(|_| OUTPUT.try_lock_irq());
+    let mut shown = (0..1000).find_map(|_| OUTPUT.try_lock_irq());
+    if let Some(shown) = &mut shown
+        && !shown.is_empty()
+    {
+        put_all(registers, b"\n");
+        shown.clear();
+    }
     put_all(registers, bytes);
 }
 

@@ -11,6 +11,7 @@ mod messages;
 pub mod mmio;
 mod pci;
 mod rng;
+pub mod rtc;
 mod virtio;
 mod wires;
 

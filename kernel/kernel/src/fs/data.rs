@@ -67,6 +67,7 @@ pub fn mount() {
 }
 
 /// Hangs a volume into the tree, and has it written back from now on.
+#[inline(never)]
 fn enter(context: &PathContext, part: &Part, source: &str, mounted: Mounted<Kernel>) {
     let Mounted { volume, store, was_replayed, orphans, grown } = mounted;
     let statistics = volume.statistics();
@@ -100,6 +101,7 @@ fn enter(context: &PathContext, part: &Part, source: &str, mounted: Mounted<Kern
 }
 
 /// Both places of the superblock are zero.
+#[inline(never)]
 fn is_blank(part: &Part) -> bool {
     let Some(pages) = (0..2).map(|_| PageRef::zeroed()).collect::<Option<Vec<_>>>() else { return false };
     let is_read = vfs::Device::<Kernel>::read(part, 0, &pages).is_ok();

@@ -12,6 +12,7 @@ use vfs::access::Credentials;
 use vfs::tmpfs;
 use vfs::{Sink, Source};
 
+use super::mounts;
 use super::tty::{self, OpenTerminal};
 use super::{At, Kernel, Mount, Path, PathContext, Volume};
 use crate::drivers::block;
@@ -62,7 +63,7 @@ const LINKS: [(&str, &str); 4] = [
 /// `ENOSPC`, `ENOMEM`.
 pub fn volume() -> Result<Arc<Volume>, Errno> {
     let options = tmpfs::Options { pages_max: 16384, inodes_max: 4096, root_mode: 0o755 };
-    let volume = tmpfs::volume("devtmpfs", b"devtmpfs", options);
+    let volume = mounts::in_memory("devtmpfs", b"devtmpfs", options);
     let root = Path::root_of(&Mount::root(volume.clone()));
     let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0 };
     for (name, number, mode) in NODES {

@@ -1,6 +1,7 @@
 //! The first mounts, and `mount`.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 
 use linux::Errno;
 use vfs::access::Credentials;
@@ -10,7 +11,7 @@ use vfs::{PAGE_SIZE, walk};
 use super::base::Base;
 use super::{At, Mount, Path, PathContext, Volume, block, devices, proc};
 use crate::mm::frames;
-use crate::sync::Once;
+use crate::sync::{Mutex, Once, mutex};
 use crate::{clock, event};
 
 /// Of the memory that is free at the start, what one tmpfs may take: a half.
@@ -38,7 +39,25 @@ pub fn temporary(source: &[u8], root_mode: u32) -> Arc<Volume> {
     let bytes = frames::free_bytes() / TMPFS_SHARE;
     let options =
         tmpfs::Options { pages_max: bytes / PAGE_SIZE as u64, inodes_max: bytes / BYTES_PER_INODE, root_mode };
-    tmpfs::volume("tmpfs", source, options)
+    in_memory("tmpfs", source, options)
+}
+
+/// The volumes whose files lie in memory.
+static IN_MEMORY: Mutex<Vec<Weak<Volume>>> = mutex(Vec::new());
+
+/// A new volume whose files lie in memory.
+pub fn in_memory(kind: &'static str, source: &[u8], options: tmpfs::Options) -> Arc<Volume> {
+    let volume = tmpfs::volume(kind, source, options);
+    let mut all = IN_MEMORY.lock();
+    all.retain(|volume| volume.strong_count() > 0);
+    all.push(Arc::downgrade(&volume));
+    volume
+}
+
+/// Pages of files that lie in memory.
+pub fn pages_in_memory() -> u64 {
+    let all: Vec<_> = IN_MEMORY.lock().iter().filter_map(Weak::upgrade).collect();
+    all.iter().map(|volume| volume.statistics()).map(|found| found.blocks.saturating_sub(found.bfree)).sum()
 }
 
 static ROOT: Once<Path> = Once::new();
@@ -55,8 +74,7 @@ pub fn root() -> Option<Path> {
 pub fn mount_all(base: Base) -> Result<(), MountError> {
     let Base { volume, source, size } = base;
     let files = volume.statistics().files;
-    // Until somebody knows better, it is no earlier than when the base was made.
-    clock::set_earliest(volume.root().inode().metadata().modified);
+    clock::start(volume.root().inode().metadata().modified);
     let root = Path::root_of(&Mount::root(volume));
     let context = PathContext { cwd: root.clone(), root, credentials: Credentials::root(), umask: 0o022 };
     event!("base.mounted", source = source, size = size, files = files);
@@ -123,7 +141,7 @@ pub fn mount(
         return place.bind(&part, read_only).map(|_| ());
     }
     let volume = match kind {
-        b"tmpfs" => tmpfs::volume("tmpfs", source, options(data)?),
+        b"tmpfs" => in_memory("tmpfs", source, options(data)?),
         b"proc" => proc::volume(),
         b"devtmpfs" => devices::volume()?,
         _ => return Err(Errno::ENODEV),

@@ -18,7 +18,7 @@ use crate::sync::Once;
 use crate::{event, sched};
 
 pub use page::PageRef;
-pub use space::{AddressSpace, Backing, PageSource, Place, Protection, SharedMemory, Sharing};
+pub use space::{AddressSpace, Backing, PageSource, Place, Protection, SharedMemory, Sharing, shared_pages};
 
 /// Maps RAM in the direct map and hands it to the page allocator.
 ///

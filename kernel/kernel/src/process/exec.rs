@@ -2,6 +2,7 @@
 //!
 //! Everything that can fail is done on a new address space; only then the old one is left. What fails after that ends the process.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -77,7 +78,7 @@ struct Loaded {
 
 /// What the program's file asks for besides its own segments.
 struct Facts {
-    plan: Plan,
+    plan: Box<Plan>,
     bias: u64,
     interpreter: Option<(u64, u64)>,
 }
@@ -169,11 +170,16 @@ fn map_segments(space: &AddressSpace, file: &Arc<OpenFile>, plan: &Plan, bias: u
     Ok(())
 }
 
-fn plan_of(file: &Arc<OpenFile>) -> Result<Plan, Errno> {
+fn plan_of(file: &Arc<OpenFile>) -> Result<Box<Plan>, Errno> {
     let mut prefix = alloc::vec![0; elfload::PREFIX];
     let length = read(file, 0, &mut prefix)?;
-    let size = file.metadata().size;
-    elfload::plan(&prefix[..length], size, 0..USER_END).map_err(|error| elf_error(&error))
+    plan(&prefix[..length], file.metadata().size)
+}
+
+/// A plan is large: it is on the stack here, where nothing is read, and nowhere else.
+#[inline(never)]
+fn plan(prefix: &[u8], size: u64) -> Result<Box<Plan>, Errno> {
+    elfload::plan(prefix, size, 0..USER_END).map(Box::new).map_err(|error| elf_error(&error))
 }
 
 fn random_pages(limit: u64) -> u64 {
@@ -182,7 +188,8 @@ fn random_pages(limit: u64) -> u64 {
     u64::from_le_bytes(bytes) % limit * PAGE
 }
 
-/// Maps the program, and its dynamic linker if it names one.
+/// Maps the program, and its dynamic linker if it names one. Files are read under it, so it has a frame of its own.
+#[inline(never)]
 fn map_program(space: &AddressSpace, request: &Request, paths: &PathContext) -> Result<Facts, Errno> {
     let plan = plan_of(&request.file)?;
     if plan.pages().start < USER_START && plan.kind == Kind::Fixed {
@@ -274,19 +281,23 @@ fn new_credentials(task: &Task, file: &Arc<OpenFile>) -> Credentials {
     old.after_exec(user, group)
 }
 
+/// Follows scripts to a program.
+#[inline(never)]
+fn follow_scripts(request: &mut Request, paths: &PathContext) -> Result<(), Errno> {
+    let mut first = alloc::vec![0; SCRIPT_LINE_MAX];
+    for _ in 0..=SCRIPTS_MAX {
+        let length = read(&request.file, 0, &mut first)?;
+        if !follow_script(request, &first[..length], paths)? {
+            return Ok(());
+        }
+    }
+    Err(Errno::ELOOP)
+}
+
 fn load_for(task: &Task, request: &mut Request) -> Result<(Loaded, Credentials), Errno> {
     let process = &task.process;
     let paths = process.paths();
-    for depth in 0.. {
-        let mut first = [0; SCRIPT_LINE_MAX];
-        let length = read(&request.file, 0, &mut first)?;
-        if !follow_script(request, &first[..length], &paths)? {
-            break;
-        }
-        if depth >= SCRIPTS_MAX {
-            return Err(Errno::ELOOP);
-        }
-    }
+    follow_scripts(request, &paths)?;
     let new = new_credentials(task, &request.file);
     let loaded = load(request, &paths, &new, process.limit(RLIMIT_STACK))?;
     Ok((loaded, new))

@@ -9,7 +9,7 @@ use linux::flags::{WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WUNTRACED};
 use linux::signal::{Origin, SigInfo, Signal, flags};
 use linux::wait::Status;
 
-use super::task::{Process, Task};
+use super::task::{Process, Task, times_of};
 use super::{current, futex, job, signal, table};
 use crate::mm::user;
 use crate::sched;
@@ -44,15 +44,14 @@ pub fn exit_thread(task: Arc<Task>, status: Status) -> ! {
     if others && address != 0 && user::write(address, &0u32).is_ok() {
         futex::wake_address(address);
     }
-    {
-        let thread = sched::current();
-        process.times.user.fetch_add(thread.user_time().as_nanos() as u64, Ordering::Relaxed);
-        process.times.system.fetch_add(thread.system_time().as_nanos() as u64, Ordering::Relaxed);
-    }
     let last = {
         let mut table = table::lock();
         let mut signals = process.signals.lock();
         signals.members.retain(|member| member.task.tid != task.tid);
+        // With the lock held: whoever adds up the times sees this thread's here or there.
+        let (user, system) = times_of(&sched::current());
+        process.times.user.fetch_add(user, Ordering::Relaxed);
+        process.times.system.fetch_add(system, Ordering::Relaxed);
         table.remove_task(task.tid);
         let last = signals.members.is_empty();
         if last && signals.ending.is_none() {
@@ -259,11 +258,9 @@ fn look_for(process: &Process, which: Which, options: u32) -> Result<Option<Foun
     let Some((pid, status, child)) = found else {
         return if candidates > 0 { Ok(None) } else { Err(Errno::ECHILD) };
     };
-    let times = &child.times;
-    let total = |own: &core::sync::atomic::AtomicU64, children: &core::sync::atomic::AtomicU64| {
-        own.load(Ordering::Relaxed) + children.load(Ordering::Relaxed)
-    };
-    let spent = (total(&times.user, &times.children_user), total(&times.system, &times.children_system));
+    let (own, times) = (child.processor_time(), &child.times);
+    let spent =
+        (own.0 + times.children_user.load(Ordering::Relaxed), own.1 + times.children_system.load(Ordering::Relaxed));
     let uid = child.credentials().uid;
     if options & WNOWAIT == 0 {
         match status {

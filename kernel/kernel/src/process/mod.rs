@@ -66,14 +66,16 @@ pub fn current() -> Arc<Task> {
     data.downcast().unwrap_or_else(|_| panic!("a program's thread carries its task"))
 }
 
-/// The user program cannot go on from this.
+/// The user program cannot go on from this. A function of its own, so that nothing else carries what it needs of the stack.
+#[inline(never)]
 pub fn user_fault(_frame: &mut TrapFrame, fault: Fault) {
     let task = current();
     task.own.lock().fault = FaultRecord { address: fault.address, esr: fault.esr };
     signal::force(&task, &signal::of_fault(&fault));
 }
 
-/// Called before a thread whose `Thread::interrupt` was called goes on in user mode.
+/// Called before a thread whose `Thread::interrupt` was called goes on in user mode. A function of its own, as above.
+#[inline(never)]
 pub fn before_user_return(frame: &mut TrapFrame) {
     let task = current();
     let fault = core::mem::take(&mut task.own.lock().fault);
@@ -88,6 +90,7 @@ pub fn init_ended(status: Status) -> ! {
 }
 
 /// Starts the first process.
+#[inline(never)]
 pub fn start_init() {
     sched::spawn_kernel("alarm", || alarm::serve());
     if let Err((what, error)) = try_start_init() {

@@ -1,5 +1,6 @@
 //! Signals: sending them, and acting on them on the way to the program (signal(7)).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -249,6 +250,15 @@ fn context_of(frame: &TrapFrame, fault: &FaultRecord) -> Context {
     }
 }
 
+/// The bytes of a signal frame with the thread's vector registers. They are large, and copying them to the user may bring pages in from a
+/// disk: what they are made of is on the stack here only.
+#[inline(never)]
+fn frame_bytes(info: &SigInfo, mask: SigSet, stack: SigStack, context: &Context) -> Box<[u8]> {
+    let state = thread::fp_state();
+    let vectors = Vectors { fpsr: state.status as u32, fpcr: state.control as u32, v: state.v };
+    Frame { info: *info, mask, stack, context: *context, vectors: &vectors }.to_bytes()[..].into()
+}
+
 /// Puts a frame on the user's stack and turns to the handler.
 fn deliver(
     task: &Task,
@@ -268,11 +278,8 @@ fn deliver(
     if switch && placement.sp < stack.base {
         return Err(Errno::EFAULT);
     }
-    let state = thread::fp_state();
-    let vectors = Vectors { fpsr: state.status as u32, fpcr: state.control as u32, v: state.v };
     let shown = SigStack { flags: if on_stack { stack.flags | flags::SS_ONSTACK } else { stack.flags }, ..stack };
-    let contents = Frame { info: *info, mask, stack: shown, context: context_of(frame, fault), vectors: &vectors };
-    user::copy_out(placement.sp, &contents.to_bytes())?;
+    user::copy_out(placement.sp, &frame_bytes(info, mask, shown, &context_of(frame, fault)))?;
     user::copy_out(placement.record, [frame.x[29], frame.x[30]].as_bytes())?;
 
     let restorer = action.flags & flags::SA_RESTORER != 0;
@@ -298,9 +305,15 @@ pub fn sigreturn(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<(), Errno> {
     if !frame.sp.is_multiple_of(16) {
         return Err(Errno::EFAULT);
     }
-    let mut bytes = [0; FRAME_USED];
+    let mut bytes = alloc::vec![0; FRAME_USED];
     user::copy_in(&mut bytes, frame.sp)?;
-    let restored = restore(&bytes)?;
+    put_back(task, frame, bytes.first_chunk().ok_or(Errno::EFAULT)?)
+}
+
+/// What needs much of the stack, where nothing else does.
+#[inline(never)]
+fn put_back(task: &Task, frame: &mut TrapFrame, bytes: &[u8; FRAME_USED]) -> Result<(), Errno> {
+    let restored = restore(bytes)?;
     let context = restored.context;
     frame.x = context.regs;
     (frame.sp, frame.pc, frame.pstate) = (context.sp, context.pc, context.pstate);

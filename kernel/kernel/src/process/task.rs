@@ -356,15 +356,21 @@ impl Process {
 
     /// User and system time of all its threads, in nanoseconds.
     pub fn processor_time(&self) -> (u64, u64) {
+        let signals = self.signals.lock();
         let mut total = (self.times.user.load(Ordering::Relaxed), self.times.system.load(Ordering::Relaxed));
-        for member in &self.signals.lock().members {
+        for member in &signals.members {
             if let Some(thread) = member.task.thread.get().and_then(Weak::upgrade) {
-                total.0 += thread.user_time().as_nanos() as u64;
-                total.1 += thread.system_time().as_nanos() as u64;
+                let (user, system) = times_of(&thread);
+                total = (total.0 + user, total.1 + system);
             }
         }
         total
     }
+}
+
+/// User and system time of a thread, in nanoseconds.
+pub fn times_of(thread: &Thread) -> (u64, u64) {
+    (thread.user_time().as_nanos() as u64, thread.system_time().as_nanos() as u64)
 }
 
 /// The handle of an open file, with the rights that its flags ask for.

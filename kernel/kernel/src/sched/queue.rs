@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::thread::Thread;
 use super::{current, timer};
-use crate::arch::cpu::{self, CPUS_MAX, Cpu, Mode};
+use crate::arch::cpu::{self, CPUS_MAX, Cpu};
 use crate::arch::thread as machine;
 use crate::arch::{irq, timer as clock};
 use crate::sync::{Rank, SpinLock};
@@ -41,6 +41,7 @@ pub fn start_cpu() {
     let cpu = cpu::this();
     let idle = Arc::new(Thread::idle(cpu.index));
     QUEUES[cpu.index].lock_irq().idle = Some(idle.clone());
+    idle.runs.start(clock::ticks());
     let before = machine::set_current(idle);
     assert!(before.is_none(), "CPU {} started twice", cpu.index);
     cpu.online.store(true, Ordering::Release);
@@ -54,9 +55,7 @@ pub fn become_idle() -> ! {
         IDLE.fetch_or(1 << cpu.index, Ordering::SeqCst);
         // Whoever makes a thread ready after this looks at IDLE and sends a message; before this, `has_work` sees the thread.
         if !has_work(cpu.index) {
-            cpu::account(Mode::System);
-            cpu::wait_for_interrupt();
-            cpu::account(Mode::Idle);
+            cpu::idle();
         }
         IDLE.fetch_and(!(1 << cpu.index), Ordering::SeqCst);
         cpu::take_interrupts();
@@ -204,7 +203,6 @@ pub fn leave_for_good() -> ! {
 fn switch_from(ready: Option<Arc<Thread>>) {
     let cpu = cpu::this();
     cpu.need_resched.store(false, Ordering::Relaxed);
-    cpu::account(if current().is_idle { Mode::Idle } else { Mode::System });
     let next = {
         let mut queue = QUEUES[cpu.index].lock_irq();
         queue.slice_end = None;
@@ -219,6 +217,9 @@ fn switch_from(ready: Option<Arc<Thread>>) {
     cpu.switches.store(cpu.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     next.cpu.store(cpu.index, Ordering::Relaxed);
     next.activate_space();
+    let now = clock::ticks();
+    current().runs.stop(now);
+    next.runs.start(now);
     // No share of a thread may stay behind on this stack: it may never be returned to.
     machine::switch_to(next, |previous| {
         QUEUES[cpu.index].lock_irq().previous = Some(previous);

@@ -8,13 +8,12 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use core::time::Duration;
 
 use super::queue;
-use crate::arch::cpu::Mode;
 use crate::arch::fp::FpState;
 use crate::arch::thread::Machine;
-use crate::arch::timer::ticks_to_duration;
+use crate::arch::timer::{ticks, ticks_to_duration};
 use crate::arch::trap::TrapFrame;
 use crate::mm::AddressSpace;
-use crate::sync::{Parking, Rank, SpinLock};
+use crate::sync::{Parking, Rank, SpinLock, Stopwatch};
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
@@ -36,8 +35,10 @@ pub struct Thread {
     affinity: AtomicU64,
     /// See [`Thread::interrupt`].
     interrupted: AtomicBool,
-    /// Counter ticks in [`Mode::User`] and [`Mode::System`].
-    spent: [AtomicU64; 2],
+    /// Runs while it has a CPU. Its CPU's to change, as the next.
+    pub(super) runs: Stopwatch,
+    /// Runs while it is in user mode.
+    pub(crate) user: Stopwatch,
     space: SpinLock<Option<Arc<AddressSpace>>>,
     data: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -54,7 +55,8 @@ impl Thread {
             cpu: AtomicUsize::new(0),
             affinity: AtomicU64::new(u64::MAX),
             interrupted: AtomicBool::new(false),
-            spent: [const { AtomicU64::new(0) }; 2],
+            runs: Stopwatch::new(),
+            user: Stopwatch::new(),
             space: SpinLock::new(Rank::THREAD, None),
             data: None,
         }
@@ -140,22 +142,17 @@ impl Thread {
         self.cpu.load(Ordering::Relaxed)
     }
 
-    /// Adds to its times. Called on its CPU.
-    pub fn charge(&self, mode: Mode, ticks: u64) {
-        let spent = &self.spent[(mode as usize).min(1)];
-        spent.store(spent.load(Ordering::Relaxed) + ticks, Ordering::Relaxed);
-    }
-
-    /// Time it has run in user mode.
+    /// Time it has run in user mode, up to now.
     #[must_use]
     pub fn user_time(&self) -> Duration {
-        ticks_to_duration(self.spent[0].load(Ordering::Relaxed))
+        ticks_to_duration(self.user.read(ticks))
     }
 
-    /// Time it has run in the kernel.
+    /// Time it has run in the kernel, up to now.
     #[must_use]
     pub fn system_time(&self) -> Duration {
-        ticks_to_duration(self.spent[1].load(Ordering::Relaxed))
+        let user = self.user.read(ticks);
+        ticks_to_duration(self.runs.read(ticks).saturating_sub(user))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::arch::timer;
 use crate::arch::trap::TrapFrame;
 use crate::mm::user;
 use crate::process::exit::{Found, Which, wait};
-use crate::process::task::{HANDLES_MAX, Process, Task};
+use crate::process::task::{HANDLES_MAX, Process, Task, times_of};
 use crate::process::{exec, exit, fork, signal, table};
 use crate::sched;
 
@@ -29,18 +29,22 @@ const NAME_MAX: usize = 15;
 /// Longest path.
 const PATH_MAX: usize = vfs::PATH_MAX;
 
+/// `rt_sigreturn`. A function of its own, as the next two: other calls do not carry what it needs of the stack.
+#[inline(never)]
 pub fn sigreturn(task: &Arc<Task>, frame: &mut TrapFrame) {
     if signal::sigreturn(task, frame).is_err() {
         signal::force(task, &SigInfo::kernel(Signal::SEGV));
     }
 }
 
+#[inline(never)]
 pub fn clone(frame: &TrapFrame, arguments: [u64; 6]) -> Result<u64, Errno> {
     let [flags, stack, parent_tid, tls, child_tid, _] = arguments;
     fork::clone(frame, &fork::Arguments::new(flags, stack, parent_tid, tls, child_tid)?)
 }
 
 /// `execve` and `execveat`.
+#[inline(never)]
 pub fn execute(task: &Arc<Task>, number: usize, arguments: [u64; 6], frame: &mut TrapFrame) -> Result<(), Errno> {
     let paths = task.process.paths();
     let (directory, path, argv, envp, at_flags) = if number == nr::EXECVE {
@@ -255,10 +259,7 @@ pub fn getrusage(call: &Call<'_>) -> Result<u64, Errno> {
     let (user, system) = match who as i32 {
         0 => call.process.processor_time(),
         -1 => (times.children_user.load(Ordering::Relaxed), times.children_system.load(Ordering::Relaxed)),
-        1 => {
-            let thread = sched::current();
-            (thread.user_time().as_nanos() as u64, thread.system_time().as_nanos() as u64)
-        }
+        1 => times_of(&sched::current()),
         _ => return Err(Errno::EINVAL),
     };
     user::write(usage, &rusage(user, system))?;

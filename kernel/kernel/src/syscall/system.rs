@@ -48,6 +48,7 @@ pub fn sysinfo(call: &Call<'_>) -> Result<u64, Errno> {
         uptime: timer::now().as_secs() as i64,
         totalram: frames::total_bytes(),
         freeram: frames::free_bytes(),
+        sharedram: names::shared_bytes(),
         procs: processes as u16,
         mem_unit: 1,
         ..Sysinfo::default()

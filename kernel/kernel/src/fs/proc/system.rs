@@ -10,13 +10,13 @@ use core::time::Duration;
 use linux::Errno;
 use linux::types::device_parts;
 
-use super::super::base;
+use super::super::{base, mounts};
 use super::tree::Leaf;
-use crate::arch::cpu::{self, Cpu, Mode};
+use crate::arch::cpu::{self, Cpu};
 use crate::arch::irq::{self, Trigger};
 use crate::arch::{idreg, timer};
 use crate::drivers::block;
-use crate::mm::frames;
+use crate::mm::{self, frames};
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
 use crate::{boot, clock, events, random};
@@ -167,14 +167,15 @@ pub fn duration_ticks(span: Duration) -> u64 {
     span.as_secs() * USER_HZ + u64::from(span.subsec_nanos()) * USER_HZ / 1_000_000_000
 }
 
-fn spent(cpu: &Cpu, mode: Mode) -> u64 {
-    user_ticks(cpu.spent[mode as usize].load(Ordering::Relaxed))
-}
-
 /// `user nice system idle iowait irq softirq steal guest guest_nice` of one or all CPUs.
 fn cpu_line(text: &mut String, name: &str, cpus: &[&Cpu]) {
-    let sum = |mode: Mode| cpus.iter().map(|cpu| spent(cpu, mode)).sum::<u64>();
-    let _ = writeln!(text, "{name} {} 0 {} {} 0 0 0 0 0 0", sum(Mode::User), sum(Mode::System), sum(Mode::Idle));
+    let [mut user, mut system, mut idle] = [0; 3];
+    for spent in cpus.iter().map(|cpu| cpu.spent()) {
+        user += user_ticks(spent.user);
+        system += user_ticks(spent.system);
+        idle += user_ticks(spent.idle);
+    }
+    let _ = writeln!(text, "{name} {user} 0 {system} {idle} 0 0 0 0 0 0");
 }
 
 fn stat() -> Made {
@@ -194,9 +195,16 @@ fn stat() -> Made {
     Ok(text.into())
 }
 
+/// Bytes that files in memory and memory that processes share take: nothing else has what they hold.
+pub fn shared_bytes() -> u64 {
+    (mounts::pages_in_memory() + mm::shared_pages() as u64) * vfs::PAGE_SIZE as u64
+}
+
+/// As Linux counts: what lies in memory only is cached too, but not available.
 fn meminfo() -> Made {
     let (total, free) = (frames::total_bytes() / KIB, frames::free_bytes() / KIB);
     let cache = crate::fs::cache().statistics();
+    let shared = shared_bytes() / KIB;
     let pages = |count: usize| count as u64 * vfs::PAGE_SIZE as u64 / KIB;
     let (cached, dirty, writing) = (pages(cache.cached), pages(cache.dirty), pages(cache.writing));
     let mut text = String::new();
@@ -205,7 +213,7 @@ fn meminfo() -> Made {
         ("MemFree", free),
         ("MemAvailable", free + cached - (dirty + writing).min(cached)),
         ("Buffers", 0),
-        ("Cached", cached),
+        ("Cached", cached + shared),
         ("SwapCached", 0),
         ("Active", 0),
         ("Inactive", 0),
@@ -214,7 +222,7 @@ fn meminfo() -> Made {
         ("Dirty", dirty),
         ("Writeback", writing),
         ("Mapped", 0),
-        ("Shmem", 0),
+        ("Shmem", shared),
         ("Slab", 0),
         ("CommitLimit", total),
         ("Committed_AS", total - free),
@@ -226,7 +234,7 @@ fn meminfo() -> Made {
 
 fn uptime() -> Made {
     let now = timer::now();
-    let idle: u64 = online().map(|cpu| spent(cpu, Mode::Idle)).sum();
+    let idle: u64 = online().map(|cpu| user_ticks(cpu.spent().idle)).sum();
     let hundredths = now.subsec_millis() / 10;
     Ok(format!("{}.{hundredths:02} {}.{:02}\n", now.as_secs(), idle / USER_HZ, idle % USER_HZ).into())
 }
@@ -250,10 +258,7 @@ static LOAD: Mutex<Load> = mutex(Load { at: Duration::ZERO, busy: Duration::ZERO
 pub fn load_average() -> [u64; 3] {
     /// More steps than this leave nothing of the past.
     const STEPS_MAX: u64 = 1000;
-    let busy = online().map(|cpu| {
-        cpu.spent[Mode::User as usize].load(Ordering::Relaxed)
-            + cpu.spent[Mode::System as usize].load(Ordering::Relaxed)
-    });
+    let busy = online().map(Cpu::spent).map(|spent| spent.user + spent.system);
     let (now, busy) = (timer::now(), timer::ticks_to_duration(busy.sum()));
     let mut load = LOAD.lock();
     let span = now - load.at;

@@ -34,7 +34,7 @@ use crate::arch::mmu;
 use crate::sync::{Mutex, Rank, SpinLock, mutex};
 
 pub use change::Place;
-pub use object::SharedMemory;
+pub use object::{SharedMemory, pages as shared_pages};
 
 /// Lowest address that may be mapped: a null pointer with an offset stays a fault.
 pub const USER_START: u64 = 0x1_0000;

@@ -2,12 +2,22 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use linux::Errno;
 
 use super::PageSource;
 use crate::mm::PageRef;
 use crate::sync::{Rank, SpinLock};
+
+/// Pages of all of it.
+static PAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many pages such memory has taken.
+#[must_use]
+pub fn pages() -> usize {
+    PAGES.load(Ordering::Relaxed)
+}
 
 /// Pages of zeros to begin with, made when they are first touched.
 #[derive(Debug)]
@@ -36,6 +46,13 @@ impl PageSource for SharedMemory {
         }
         let page = PageRef::zeroed().ok_or(Errno::ENOMEM)?;
         pages.insert(index, page.clone());
+        PAGES.fetch_add(1, Ordering::Relaxed);
         Ok(page)
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        PAGES.fetch_sub(self.pages.get_mut().len(), Ordering::Relaxed);
     }
 }
