@@ -12,8 +12,7 @@ from swiftbuild.model.event import Event
 from swiftbuild.scenarios.boot import booting
 from swiftbuild.scenarios.session import Person
 
-from tests.system.conftest import ROOT, image_of, spec, to_prompt
-from tests.system.test_session import password
+from tests.system.conftest import ROOT, image_of, password, spec, to_prompt
 
 pytestmark = [pytest.mark.system, pytest.mark.session_test]
 SHOWN = 1935817689
