@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli import boot, clean, data, doctor, image, keys, package, run
+from swiftbuild.cli import boot, clean, data, doctor, image, keys, package, run, slots
 from swiftbuild.cli import inspect as inspect_command
 from swiftbuild.cli.session import DirectoryOption, JsonOption, QuietOption, VerboseOption, common, find_root
 
@@ -50,6 +50,7 @@ app.command("inspect")(inspect_command.inspect)
 app.add_typer(package.package_app, name="package")
 app.add_typer(data.data_app, name="data")
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(slots.slots_app, name="slots")
 app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 

@@ -13,6 +13,7 @@ COPY_SIZE = 4096
 COPY_OFFSETS = (0, 65536)
 LENGTH = 736
 DIGEST_AT = 4064
+SEQUENCE_MAX = (1 << 64) - 1
 HEAD = struct.Struct("<8sHHIQQQ8IQB15s")
 SLOT = struct.Struct("<5B3sQ32s32sH6sQ96s64s")
 assert HEAD.size == 96 and SLOT.size == 256  # noqa: S101
@@ -117,6 +118,20 @@ def current(partition: Buffer) -> tuple[int, BootControl]:
     if not valid:
         raise DamageError("boot control: neither copy is valid")
     return max(valid, key=lambda pair: (pair[1].sequence, -pair[0]))
+
+
+def following(partition: Buffer, changed: BootControl) -> tuple[int, bytes]:
+    """What a writer writes to make `changed` the block that counts, whatever its sequence: byte offset and copy. It
+    goes to the other place, which holds the older or damaged copy, and keeps what this version does not know.
+
+    Raises DamageError: neither copy is valid, or the sequence is at its end.
+    """
+    index, block = current(partition)
+    if block.sequence == SEQUENCE_MAX:
+        raise DamageError("boot control: its sequence number is at its end")
+    kept = take(partition, COPY_OFFSETS[index], COPY_SIZE, "boot-control copy")
+    copy = encode(changed.model_copy(update={"sequence": block.sequence + 1}), keep=kept)
+    return COPY_OFFSETS[1 - index], copy
 
 
 def encode_partition(block: BootControl) -> dict[int, bytes]:
