@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from swiftbuild.core import keysets
 from swiftbuild.core.events import Silent
 from swiftbuild.core.plan import Action
 from swiftbuild.digest import sha256, sha256_file
@@ -23,9 +25,10 @@ from swiftbuild.effects.store import Store
 from swiftbuild.engine.image import Doors, Planner, Settings
 from swiftbuild.engine.run import Engine, Outcome
 from swiftbuild.model.recipe import TreeSource
+from swiftbuild.model.signing import Algorithm, PublicKey, Role, Signature
 from swiftbuild.stages.cargo import CARGO, CargoPlace
 from swiftbuild.stages.kernel import NM
-from swiftbuild.wire import elf
+from swiftbuild.wire import elf, keyset
 from swiftbuild.wire.symbols import KERNEL_BASE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,6 +182,33 @@ class Archive:
         return max(self.versions, default=None) if package == "hello" else None
 
 
+class FakeSigner:
+    """Keys that come from a number: root, and one release key."""
+
+    dev = False
+
+    def __init__(self, number: int) -> None:
+        self._root, self._key = (Ed25519PrivateKey.from_private_bytes(bytes([number, role]) * 16) for role in (1, 2))
+        self.roots = (self._public(self._root),)
+        known = keysets.first([(Role.RELEASE, self._public(self._key))], dev=self.dev, signed_at=0, expires=0)
+        message = keyset.signed_message(keyset.digest(keyset.encode_signed(known)))
+        self.key_set = keyset.encode(known, [self._signature(self._root, message)])
+        self.keys = (self._public(self._key).key_id,)
+
+    def sign(self, message: bytes) -> tuple[Signature, ...]:
+        return (self._signature(self._key, message),)
+
+    @staticmethod
+    def _public(key: Ed25519PrivateKey) -> PublicKey:
+        raw = key.public_key().public_bytes_raw()
+        identity = keyset.key_id(Algorithm.ED25519, raw)
+        return PublicKey(algorithm=Algorithm.ED25519, key_id=identity, key=raw)
+
+    def _signature(self, key: Ed25519PrivateKey, message: bytes) -> Signature:
+        identity = self._public(key).key_id
+        return Signature(algorithm=Algorithm.ED25519, key_id=identity, signature=key.sign(message))
+
+
 @dataclass
 class Mill:
     """A small repository and everything that builds it."""
@@ -186,7 +216,7 @@ class Mill:
     root: Path
     archive: Archive
     tools: dict[str, str] = field(default_factory=lambda: {"rustc-web": "1", "lld-19": "1", "erofs-utils": "1"})
-    keys: tuple[str, ...] = ("aa" * 32,)
+    keys: FakeSigner = field(default_factory=lambda: FakeSigner(1))
     runner: Tools = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,7 +228,7 @@ class Mill:
         settings = Settings(
             repository=self.root, profile=loaded, recipes=recipes, lock=project.load_lock(self.root),
             programs=tuple(r.source for r in recipes if isinstance(r.source, TreeSource)),
-            version=project.version(self.root), tools=self.tools, root_keys=self.keys,
+            version=project.version(self.root), tools=self.tools, signer=self.keys,
         )
         place = CargoPlace(self.root, self.root / "build/target", self.root / "build/cargo", {})
         return Planner(settings, Doors(self.runner, self.archive, place), stats).everything()

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from swiftbuild.digest import derive_uuid
+from swiftbuild.effects.keys import FolderSigner, KeyFolder
 from swiftbuild.limits import MIB, SECTOR
 from swiftbuild.machine.media import mapped
 from swiftbuild.model.bootctl import BootControl, SlotEntry
 from swiftbuild.model.disk import ESP_TYPE, DiskTable, Partition
-from swiftbuild.model.release import ReleaseFacts, SectionType
+from swiftbuild.model.release import ReleaseFacts, SectionType, SignatureArea
 from swiftbuild.stages.disk import LOADER_PATH, write_sparse
 from swiftbuild.wire import bootctl, fat32, gpt, release, verity
 
+ROOT = Path(__file__).resolve().parents[1]
 Sections = Mapping[SectionType, bytes]
 
 
@@ -35,7 +37,19 @@ def rebuilt(raw: bytes, changes: Sections, **told: object) -> bytes:
     sections |= {SectionType.VERITY: tree.section, **changes}
     known = {name: getattr(old.header, name) for name in ReleaseFacts.model_fields}
     facts = ReleaseFacts.model_validate({**known, "verity_root": tree.root, **told})
-    return release.build_slot(facts, list(sections.items()))
+    return signed(release.build_slot(facts, list(sections.items())))
+
+
+def signed(raw: bytes, keys: Path = ROOT / "keys" / "dev") -> bytes:
+    """The slot image, signed by the keys of a folder: those that the images here are built with."""
+    signer = FolderSigner(KeyFolder(keys), lambda _: b"")
+    message = release.signed_message(release.release_digest(raw))
+    return with_area(raw, SignatureArea(key_set=signer.key_set, signatures=signer.sign(message)))
+
+
+def with_area(raw: bytes, area: SignatureArea) -> bytes:
+    """The slot image with another signature area."""
+    return raw[: release.HEADER_SIZE] + release.encode_signatures(area) + raw[release.SECTIONS_START :]
 
 
 def installed(image: Path, out: Path, a: bytes, b: bytes | None = None) -> Path:

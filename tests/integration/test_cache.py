@@ -13,13 +13,14 @@ from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
 from swiftbuild.stages.cargo import CargoPlace, claim
 
-from tests.fakes import Mill, mill, write_lock
+from tests.fakes import FakeSigner, Mill, mill, write_lock
 
 # one worker, so that what the module builds is built once
 pytestmark = pytest.mark.xdist_group("cache")
 PROGRAMS = {"kernel", "loader/test", "userland"}
 DISK = {"disk/test"}
-SLOT = {"slot/test", *DISK}
+SIGNED = {"signed/test", *DISK}
+SLOT = {"slot/test", *SIGNED}
 ROOT = {"root/test", "verity/test", *SLOT}
 KERNEL = {"kernel", "kernel-forms", *SLOT}
 DATA = {"data/test", *DISK}
@@ -56,7 +57,7 @@ def touch(m: Mill) -> None:
 
 
 def new_keys(m: Mill) -> None:
-    m.keys = ("bb" * 32,)
+    m.keys = FakeSigner(2)
 
 
 def new_lock(m: Mill) -> None:
@@ -91,7 +92,8 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("profile: data size", replace("pipeline/profiles/test.toml", "data_mib = 64", "data_mib = 65"), DATA),
     ("profile: first contents", replace("pipeline/profiles/test.toml", "data_mib = 64", 'data_from = "packages/hello"'),
      DATA),
-    ("profile: slot size", replace("pipeline/profiles/test.toml", "data_mib = 64", "base_mib = 129"), SLOT),
+    ("profile: slot size", replace("pipeline/profiles/test.toml", "data_mib = 64", "base_mib = 129"),
+     {"slot/test", *DISK}),
     ("profile: base", replace("pipeline/profiles/test.toml", "dev = true", 'dev = true\nbase = "disk"'), SLOT),
     ("profile: dev", replace("pipeline/profiles/test.toml", "dev = true", "dev = false"), ROOT),
     ("profile: the machine to boot", replace("pipeline/profiles/test.toml", "cpus = 1", "cpus = 2"), set()),

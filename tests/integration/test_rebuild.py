@@ -76,6 +76,11 @@ class Clone:
         """Builds the image and returns every part's digest and path."""
         return parts(self.python(COMMAND, "image", "-p", PROFILE, "--json", keys=keys))
 
+    def own(self, folder: Path) -> None:
+        """The folder becomes its builder's."""
+        if self.user != BOUND:
+            subprocess.run(["/bin/chown", "-R", "65534:65534", str(folder)], check=True)
+
     def kernel(self) -> str:
         """The digest of the kernel, compiled again."""
         return self.python(KERNEL, str(self.keys)).strip()
@@ -121,14 +126,9 @@ def clone() -> Iterator[Clone]:
                 (root / leaf).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / leaf, root / leaf)
         shutil.copytree(ROOT / "build/cargo", root / "build/cargo", symlinks=True)  # downloads, nothing that was built
-        keys = top / "keys"
-        keys.mkdir()
-        named = os.environ.get("SWIFTBUILD_KEYS")
-        for key in Path(named or ROOT / "keys/dev").glob("root*.pub"):
-            shutil.copy(key, keys)
+        shutil.copytree(os.environ.get("SWIFTBUILD_KEYS") or ROOT / "keys/dev", top / "keys")
         made = Clone(root)
-        if made.user:
-            subprocess.run(["/bin/chown", "-R", "65534:65534", str(top)], check=True)
+        made.own(top)
         yield made
 
 
@@ -152,7 +152,7 @@ def test_no_part_names_the_folder_it_was_built_in(clone: Clone, rebuilt: dict[st
 def test_another_key_folder_changes_the_keys_only(clone: Clone, rebuilt: dict[str, dict[str, str]]) -> None:
     other = clone.root.parent / "other-keys"
     make_keys(other)
-    other.chmod(0o755)
+    clone.own(other)
     built = clone.image(keys=other)
     same = {name for name in built if built[name]["sha256"] == rebuilt[name]["sha256"]}
     assert same == {"kernel.elf", "Image", "root.erofs", "verity"}

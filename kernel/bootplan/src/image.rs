@@ -1,7 +1,8 @@
 //! Loading a slot image: header, digests, the kernel's segments; the rest where it will stay.
 //!
-//! Order: header and signature area; product, profile and size; floor; the digest that the boot-control block names; then per
-//! section room, bytes, digest; then the kernel's load plan. Nothing is looked into before its digest is right.
+//! Order: header, key set and signatures; product, profile and size; floor; the digest that the boot-control block names; then per
+//! section room, bytes, digest; then the kernel's load plan. Nothing is looked into before its digest is right, and no digest counts before
+//! those have signed it who must.
 //!
 //! The EROFS of a release that says so stays on its slot: the kernel reads it there, and holds each block to the verity tree, which is loaded.
 
@@ -10,7 +11,8 @@ use core::fmt;
 use core::ops::Range;
 
 use elfload::{ElfError, Plan};
-use release::{Header, ReleaseError, Section, SectionKind, SignatureArea};
+use release::trust::TrustError;
+use release::{Header, ReleaseError, Section, SectionKind};
 
 /// The product that this loader boots.
 pub const PRODUCT: &str = "swift-os";
@@ -39,8 +41,13 @@ pub trait Memory {
     fn allocate(&mut self, length: u64, alignment: u64) -> Option<Self::Buffer>;
 }
 
+/// Reads a header area and says whose it is: the header, and the digest of its bytes. In a loader: [`release::trust::accept`] with its roots.
+pub type Accept<'a> = dyn Fn(&[u8]) -> Result<(Header, [u8; 32]), TrustError> + 'a;
+
 /// What an image is held to.
 pub struct Conditions<'a> {
+    /// Who must have signed it.
+    pub accept: &'a Accept<'a>,
     /// The profile this loader was built for; `None` takes any.
     pub profile: Option<&'a str>,
     /// Smallest rollback index.
@@ -120,6 +127,8 @@ pub enum LoadError {
     },
     /// The header is unsound, or for another machine.
     Release(ReleaseError),
+    /// Those who must have not signed it.
+    Trust(TrustError),
     /// Older than the floor allows.
     BelowFloor {
         /// Of the release.
@@ -164,6 +173,7 @@ impl LoadError {
             Self::Absent(_) => "image",
             Self::Read { what, .. } | Self::Memory { what, .. } | Self::Truncated { what, .. } => what,
             Self::Release(_) | Self::BelowFloor { .. } | Self::OtherRelease => "header",
+            Self::Trust(_) => "signature",
             Self::Digest(what) => what,
             Self::Kernel(_) | Self::KernelSize(_) => "kernel",
         }
@@ -180,6 +190,7 @@ impl fmt::Display for LoadError {
                 write!(f, "the {what} ends at byte {end}, but there are only {size}")
             }
             Self::Release(error) => error.fmt(f),
+            Self::Trust(error) => error.fmt(f),
             Self::BelowFloor { index, floor } => write!(f, "rollback index {index} is below the floor {floor}"),
             Self::OtherRelease => f.write_str("the header is not of the release that the boot-control block names"),
             Self::Digest(what) => write!(f, "the SHA-256 of the {what} is not the one in the header"),
@@ -190,6 +201,15 @@ impl fmt::Display for LoadError {
 }
 
 impl core::error::Error for LoadError {}
+
+impl From<TrustError> for LoadError {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::Format(error) => Self::Release(error),
+            error => Self::Trust(error),
+        }
+    }
+}
 
 /// Loads and checks the image in `store`.
 pub fn load<M: Memory>(
@@ -227,14 +247,12 @@ fn load_header<M: Memory>(
     let mut area = memory.allocate(bytes, release::ALIGNMENT).ok_or(LoadError::Memory { what, bytes })?;
     let raw = &mut area.as_mut()[..release::AREA_SIZE];
     store.read(0, raw).map_err(|why| LoadError::Read { what, why })?;
-    let header = Header::parse(raw).map_err(LoadError::Release)?;
-    SignatureArea::parse(raw).map_err(LoadError::Release)?;
+    let (header, digest) = (conditions.accept)(raw)?;
     let slot_size = if store.is_partition() { store.size() } else { u64::MAX };
     header.check_for(PRODUCT, conditions.profile, slot_size).map_err(LoadError::Release)?;
     if header.rollback_index < conditions.floor {
         return Err(LoadError::BelowFloor { index: header.rollback_index, floor: conditions.floor });
     }
-    let digest = (conditions.sha256)(&raw[..release::HEADER_SIZE]);
     if conditions.release != [0; 32] && conditions.release != digest {
         return Err(LoadError::OtherRelease);
     }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::image::{Conditions, Image, LoadError, Memory, Store};
 use bootctl::{Block, Current, Entry, Slot, Write, reason};
-use release::{Header, Section, SectionKind, Text};
+use release::trust::TrustError;
+use release::{Header, Section, SectionKind, SignatureArea, Text};
 
 /// Memory that counts what is held, so that a refused image is seen to give everything back.
 struct Heap;
@@ -115,6 +116,13 @@ fn image(rollback_index: u64) -> Vec<u8> {
     image_with(&kernel_elf(), rollback_index)
 }
 
+/// Signatures are not these tests' matter (kernel/release): whatever has the form is accepted.
+fn accept(area: &[u8]) -> Result<(Header, [u8; 32]), TrustError> {
+    let header = Header::parse(area)?;
+    SignatureArea::parse(area)?;
+    Ok((header, sha256::software(&area[..release::HEADER_SIZE])))
+}
+
 /// A slot partition that holds an image.
 fn slot(mut image: Vec<u8>) -> Option<Vec<u8>> {
     image.resize(SLOT_SIZE, 0);
@@ -126,6 +134,8 @@ struct Fake {
     esp: Option<Vec<u8>>,
     copies: [Vec<u8>; 2],
     unreadable: Option<Slot>,
+    /// Nobody has signed a release of this index.
+    unsigned: u64,
     read_only: bool,
     writes: usize,
     reports: Vec<Attempt>,
@@ -134,7 +144,16 @@ struct Fake {
 impl Fake {
     fn new(a: Option<Vec<u8>>, b: Option<Vec<u8>>) -> Self {
         let copies = [vec![0; 4096], vec![0; 4096]];
-        Self { slots: [a, b], esp: None, copies, unreadable: None, read_only: false, writes: 0, reports: Vec::new() }
+        Self {
+            slots: [a, b],
+            esp: None,
+            copies,
+            unreadable: None,
+            unsigned: 0,
+            read_only: false,
+            writes: 0,
+            reports: Vec::new(),
+        }
     }
 
     fn with_block(mut self, a: Entry, b: Entry, floor: u64) -> Self {
@@ -178,7 +197,12 @@ impl Machine for Fake {
         };
         let bytes = bytes.as_ref().ok_or_else(|| LoadError::Absent("not there".into()))?;
         let mut store = Bytes { bytes, partition: source != Source::Esp, unreadable };
-        let conditions = Conditions { profile: Some("qemu"), floor, release, sha256: sha256::software };
+        let accept = |area: &[u8]| match accept(area)? {
+            (header, _) if header.rollback_index == self.unsigned => Err(TrustError::Release { signed: 1, wanted: 2 }),
+            accepted => Ok(accepted),
+        };
+        let conditions =
+            Conditions { accept: &accept, profile: Some("qemu"), floor, release, sha256: sha256::software };
         image::load(&mut store, &mut Heap, &conditions)
     }
 
@@ -211,7 +235,8 @@ const B: Source = Source::Slot(Slot::B);
 fn a_loaded_image_is_laid_out_as_its_headers_say() {
     let bytes = image(1);
     let mut store = Bytes { bytes: &bytes, partition: false, unreadable: false };
-    let conditions = Conditions { profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
+    let conditions =
+        Conditions { accept: &accept, profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
     let image = image::load(&mut store, &mut Heap, &conditions).unwrap();
     assert_eq!((image.kernel.length(), image.kernel.entry_offset()), (0x6000, 0x10));
     let memory = &image.kernel.memory;
@@ -235,7 +260,8 @@ fn a_base_that_stays_on_its_slot_is_left_there() {
         let header = Header { flags_optional, ..Header::parse(&bytes).unwrap() };
         bytes[..4096].copy_from_slice(&header.encode().unwrap());
         bytes[16384 + 0x3000] ^= 1;
-        let conditions = Conditions { profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
+        let conditions =
+            Conditions { accept: &accept, profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
         let bytes = slot(bytes).unwrap();
         image::load(&mut Bytes { bytes: &bytes, partition, unreadable: false }, &mut Heap, &conditions)
     };
@@ -326,6 +352,24 @@ fn each_unsound_image_is_marked_bad_and_the_other_boots() {
         assert_eq!(fake.boot(), Ok(B), "{name}: and the next time without a look at it");
         assert!(fake.reports.is_empty(), "{name}");
     }
+}
+
+#[test]
+fn a_release_that_too_few_have_signed_is_marked_bad_and_its_sections_are_not_looked_at() {
+    let mut unsigned = image(2);
+    unsigned[16384] ^= 1;
+    let mut fake = Fake::new(slot(unsigned), slot(image(1))).with_block(good(2), Entry { priority: 14, ..good(1) }, 1);
+    fake.unsigned = 2;
+    assert_eq!(fake.boot(), Ok(B));
+    let a = fake.entry(Slot::A);
+    assert_eq!((a.bad, a.priority, a.reason_code), (1, 0, reason::VERIFICATION));
+    assert_eq!((fake.reports[0].what, a.reason_text()), ("signature", "signed by 1 of the key set's keys, 2 must"));
+    // And base.img is held to the same.
+    let mut alone = Fake::new(None, None).with_block(Entry::EMPTY, Entry::EMPTY, 1);
+    (alone.esp, alone.unsigned) = (Some(image(2)), 2);
+    assert!(alone.boot().is_err());
+    alone.unsigned = 0;
+    assert_eq!(alone.boot(), Ok(Source::Esp));
 }
 
 #[test]

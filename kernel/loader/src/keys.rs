@@ -1,6 +1,8 @@
 //! The root public keys: the only ones that this program trusts. They stand in one block of constant size, so that images built
 //! with different keys differ there and nowhere else (docs/formats/release-header.md, "Root keys in the loader").
 
+use release::trust::Roots;
+
 /// Most root keys.
 const MAX: usize = 8;
 /// Hexadecimal, with commas between.
@@ -24,10 +26,20 @@ pub static ROOT_KEYS: RootKeys = match SOURCE {
     None => parse(b""),
 };
 
-/// How many there are. Read as if it could change, so that the block stays in the program.
-pub fn count() -> u32 {
-    // SAFETY: reads a field of a static.
-    unsafe { (&raw const ROOT_KEYS.count).read_volatile() }
+/// How many of root's keys must sign a key set.
+const THRESHOLD: usize = 1;
+
+/// The block as it stands in the program's file: read as if it could change, so that it stays there.
+pub fn block() -> RootKeys {
+    // SAFETY: reads a static of a type without pointers.
+    unsafe { (&raw const ROOT_KEYS).read_volatile() }
+}
+
+impl RootKeys {
+    /// What they are to a verifier. A block that was changed to hold more than there is room for holds none.
+    pub fn roots(&self) -> Roots<'_> {
+        Roots { keys: self.keys.get(..self.count as usize).unwrap_or_default(), threshold: THRESHOLD }
+    }
 }
 
 const fn parse(source: &[u8]) -> RootKeys {

@@ -27,6 +27,7 @@ use alloc::string::String;
 
 use bootplan::image::{self, Conditions, Image, LoadError};
 use bootplan::{Attempt, Boot, Machine, Refused, Source};
+use release::trust::{self, Roots};
 use uefi::boot::{EventType, TimerTrigger, Tpl};
 use uefi::{Status, boot, entry, runtime, system};
 
@@ -41,27 +42,29 @@ const REASONS_SHOWN: Duration = Duration::from_secs(300);
 
 #[entry]
 fn main() -> Status {
-    let started = ticks();
-    event!("loader.start", version = env!("CARGO_PKG_VERSION"), root_keys = keys::count());
+    let (started, roots) = (ticks(), keys::block());
+    event!("loader.start", version = env!("CARGO_PKG_VERSION"), root_keys = roots.roots().keys.len());
     let mut medium = Medium::open();
     let disk = medium.state();
-    let mut loader = Loader { medium, sha256: sha256::best() };
+    let mut loader = Loader { medium, roots: roots.roots(), sha256: sha256::best() };
     match bootplan::choose(&mut loader, disk) {
         Ok(boot) => start(loader.medium, boot, started),
         Err(refused) => give_up(&refused),
     }
 }
 
-struct Loader {
+struct Loader<'a> {
     medium: Medium,
+    roots: Roots<'a>,
     sha256: sha256::Digest,
 }
 
-impl Machine for Loader {
+impl Machine for Loader<'_> {
     type Buffer = Pages;
 
     fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<Pages>, LoadError> {
-        let conditions = Conditions { profile: PROFILE, floor, release, sha256: self.sha256 };
+        let accept = |area: &[u8]| trust::accept(area, &self.roots).map(|trusted| (trusted.header, trusted.digest));
+        let conditions = Conditions { accept: &accept, profile: PROFILE, floor, release, sha256: self.sha256 };
         match source {
             Source::Slot(slot) => image::load(&mut self.medium.slot(slot)?, &mut Firmware, &conditions),
             Source::Esp => image::load(&mut self.medium.base_img()?, &mut Firmware, &conditions),

@@ -63,7 +63,7 @@ impl fmt::Display for TrustError {
             Self::Format(error) => write!(f, "{error}"),
             Self::KeySet(why) => write!(f, "key set: {why}"),
             Self::Root { signed, wanted } => write!(f, "key set: signed by {signed} of root's keys, {wanted} must"),
-            Self::Release { signed, wanted } => write!(f, "signed by {signed} keys of the key set, {wanted} must"),
+            Self::Release { signed, wanted } => write!(f, "signed by {signed} of the key set's keys, {wanted} must"),
             Self::NoRole => f.write_str("key set: no key of it may sign a release"),
             Self::Unmarked => f.write_str("signed by throw-away keys, and not marked dev"),
         }

@@ -44,7 +44,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Really write to a block 
 
 PARTS = {"kernel": ("swift-kernel", "kernel.elf"), "kernel-forms": ("Image", "Image"),
          "loader": ("swift-loader", "BOOTAA64.EFI"), "root": ("root.erofs", "root.erofs"),
-         "verity": ("verity", "verity"), "slot": ("slot.img", "slot.img")}
+         "verity": ("verity", "verity"), "signed": ("slot.img", "slot.img")}
 """Action → its output, and the name under which it is shown in build/parts/PROFILE."""
 
 
@@ -238,7 +238,7 @@ def _describe(shop: Workshop, outcome: Outcome, profile: Profile, target: Path, 
         "login": {"user": first[0], "password": first[1][0]} if first else None,
         "logins": {user: password for user, (password, _) in logins.items()},
         "disk": read(f"disk/{profile.name}", "disk.json"), "slot": read(f"slot/{profile.name}", "slot.json"),
-        "parts": parts, "root_keys": list(shop.root_keys()),
+        "parts": parts, "root_keys": [root.key.hex() for root in shop.signer.roots],
         "packages": [read(ref.action, ref.output) for ref in sorted(outcome.artifacts, key=str)
                      if ref.output == "package.json"],
         "ran": list(outcome.ran),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swiftbuild.cli.passphrase import passphrase_of
 from swiftbuild.cli.session import Session, command
 from swiftbuild.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from swiftbuild.effects.keys import FolderKey, KeyFolder, Passphrase
+    from swiftbuild.effects.keys import FolderKey, KeyFolder
     from swiftbuild.model.signing import KeySet, Role, SignedKeySet
 
 keys_app = typer.Typer(help="Signing keys: make, list, rotate; keys/README.md tells how a ceremony goes.",
@@ -59,7 +59,7 @@ def init(
     if not only and place.exists():
         raise UsageError(f"{place}: it exists, and keys are never overwritten",
                          hint="name another folder; one more key for this one: --only ROLE --name NAME")
-    passphrase = None if no_passphrase or dev else _new_passphrase(passphrase_file)
+    passphrase = None if no_passphrase or dev else _new_passphrase(session, passphrase_file)
     if only:
         if expires:
             raise UsageError("--expires is the key set's, and --only makes none")
@@ -141,13 +141,14 @@ def rotate(
     here = tuple(root for root in roots if root.private.exists())
     if not here:
         raise InputError(f"{place.path}: no private key of root is here", hint="make the key set where it is")
-    passphrase = _passphrase(passphrase_file)
+    passphrase = passphrase_of(session, passphrase_file)
     added, gone = tuple(read_public(path) for path in add or ()), tuple(revoke or ())
     if not (added or gone) and threshold is None and expires is None:
         gone = tuple(key.public.key_id.hex() for key in place.listed(role)
                      if any(known.key_id == key.public.key_id and known.may(wanted) for known in old.keys))
         hidden = any(b"ENCRYPTED" in root.private.read_bytes() for root in here)
-        new = place.make(role, name or str(old.version + 1), _new_passphrase(passphrase_file) if hidden else None)
+        chosen = _new_passphrase(session, passphrase_file) if hidden else None
+        new = place.make(role, name or str(old.version + 1), chosen)
         added = (new.public,)
     change = Change(wanted, added, gone, threshold, _day(expires))
     key_set = following(old, change, signed_at=_now())
@@ -186,12 +187,12 @@ def _folder(session: Session, named: Path | None) -> KeyFolder:
 
 
 def _key_set(place: KeyFolder) -> SignedKeySet:
+    from swiftbuild.effects.keys import NO_KEY_SET
     from swiftbuild.wire import keyset
 
     raw = place.key_set()
     if raw is None:
-        raise InputError(f"{place.path}: no key set", hint="swiftbuild keys init DIR makes one with new keys; keys/dev "
-                         "is made anew when it is removed")
+        raise InputError(f"{place.path}: no key set", hint=NO_KEY_SET)
     return keyset.decode(raw)
 
 
@@ -253,31 +254,9 @@ def _day(text: str | None) -> int | None:
     return int(datetime.combine(day, time.max, UTC).timestamp())
 
 
-def _from_file(path: Path) -> bytes:
-    lines = path.read_bytes()[:4096].splitlines()
-    if not lines or not lines[0]:
-        raise InputError(f"{path}: its first line is empty, and should be the passphrase")
-    return lines[0]
-
-
-def _passphrase(path: Path | None) -> Passphrase:
-    """How a private key's passphrase is had: from a file, or asked of the person at the terminal."""
-    import getpass
-
-    def ask(name: str) -> bytes:
-        if path:
-            return _from_file(path)
-        if not sys.stdin.isatty():
-            raise InputError(f"{name}: there is no terminal to ask for its passphrase",
-                             hint="give --passphrase-file FILE")
-        return getpass.getpass(f"passphrase of {name}: ").encode()
-
-    return ask
-
-
-def _new_passphrase(path: Path | None) -> bytes:
+def _new_passphrase(session: Session, path: Path | None) -> bytes:
     """A new key's: twice when it is typed."""
-    ask = _passphrase(path)
+    ask = passphrase_of(session, path)
     first = ask("the new private key")
     if path is None and ask("the new private key, again") != first:
         raise InputError("the two passphrases differ")

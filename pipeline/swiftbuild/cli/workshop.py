@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from swiftbuild.cli.passphrase import passphrase_of
 from swiftbuild.cli.progress import Reporter, reporter
 from swiftbuild.cli.session import Session
 from swiftbuild.core.accounts import Access
@@ -16,7 +18,7 @@ from swiftbuild.core.plan import Action, Artifact, Ref, order
 from swiftbuild.core.tools import TOOLS, require
 from swiftbuild.effects import project
 from swiftbuild.effects.apt import Apt
-from swiftbuild.effects.keys import KeyFolder, Terms, make_folder
+from swiftbuild.effects.keys import FolderSigner, KeyFolder, Terms, make_folder
 from swiftbuild.effects.lock import exclusive
 from swiftbuild.effects.process import Processes
 from swiftbuild.effects.statcache import StatCache
@@ -90,14 +92,15 @@ class Workshop:
             lock=project.load_lock(root),
             version=project.version(root),
             tools=tools,
-            root_keys=self.root_keys(),
+            signer=self.signer,
             access=access,
         )
         return Planner(settings, Doors(self.processes, self.apt, self._place()), self.stats)
 
-    def root_keys(self) -> tuple[str, ...]:
-        """Those of the session's key folder, in hexadecimal."""
-        return tuple(root.public.key.hex() for root in key_folder(self.session).roots())
+    @functools.cached_property
+    def signer(self) -> FolderSigner:
+        """The release keys of the session's key folder."""
+        return FolderSigner(key_folder(self.session), passphrase_of(self.session))
 
     def preview(self, actions: Mapping[str, Action], *, force: bool) -> list[Step]:
         """What `run` would do."""

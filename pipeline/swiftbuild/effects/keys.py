@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from swiftbuild.core import keysets
 from swiftbuild.effects.files import write_atomic
 from swiftbuild.errors import InputError
-from swiftbuild.model.signing import Algorithm, KeySet, PublicKey, Role, Signature
+from swiftbuild.model.signing import Algorithm, KeySet, KeySetFlag, PublicKey, Role, Signature
 from swiftbuild.wire import keyset
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ ROLES = ("root", "release", "packages", "evidence")
 KEY_SET = "keyset.bin"
 ROOT_KEYS_MAX = 8
 FILE_BYTES_MAX = 16384
+NO_KEY_SET = "swiftbuild keys init DIR makes one with new keys; keys/dev is made anew when it is removed"
 Passphrase = Callable[[str], bytes]
 """Asks for the passphrase of a key that it is given the name of."""
 
@@ -125,6 +127,53 @@ def make_folder(path: Path, *, name: str, terms: Terms, passphrase: bytes | None
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}: a folder of keys is made where there is none") from None
     return KeyFolder(path)
+
+
+class FolderSigner:
+    """The release keys of a folder whose private halves are there, as many as must sign. Read when they are needed."""
+
+    def __init__(self, folder: KeyFolder, passphrase: Passphrase) -> None:
+        self._folder = folder
+        self._passphrase = passphrase
+
+    @functools.cached_property
+    def roots(self) -> tuple[PublicKey, ...]:
+        """The root keys that the loader is built with."""
+        return tuple(root.public for root in self._folder.roots())
+
+    @functools.cached_property
+    def key_set(self) -> bytes:
+        """The key set of the folder."""
+        raw = self._folder.key_set()
+        if raw is None:
+            raise InputError(f"{self._folder.path}: no {KEY_SET}: nobody could say who may sign", hint=NO_KEY_SET)
+        return raw
+
+    @property
+    def dev(self) -> bool:
+        """Its keys are throw-away."""
+        return bool(keyset.decode(self.key_set).key_set.flags & KeySetFlag.DEV)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Ids of those that sign."""
+        return tuple(key.public.key_id for key in self._signers)
+
+    def sign(self, message: bytes) -> tuple[Signature, ...]:
+        """A signature by each."""
+        return tuple(sign(key, message, self._passphrase) for key in self._signers)
+
+    @functools.cached_property
+    def _signers(self) -> tuple[FolderKey, ...]:
+        known = keyset.decode(self.key_set).key_set
+        may = {key.key_id for key in known.of_role(Role.RELEASE)}
+        here = [key for key in self._folder.listed("release") if key.public.key_id in may and key.private.exists()]
+        wanted = known.threshold(Role.RELEASE)
+        if not wanted or len(here) < wanted:
+            raise InputError(f"{self._folder.path}: {len(here)} private release keys of key set {known.version} are "
+                             f"here, {wanted or 'none of the set may sign a release; 1'} must sign",
+                             hint="SWIFTBUILD_KEYS names another key folder; without it throw-away keys sign")
+        return tuple(here[:wanted])
 
 
 def read_public(path: Path) -> PublicKey:

@@ -22,7 +22,7 @@ from swiftbuild.errors import InputError
 from swiftbuild.model.profile import Profile
 from swiftbuild.model.recipe import DebianSource, PackageLock, Recipe, TreeSource
 from swiftbuild.model.tree import Content, Node
-from swiftbuild.stages import cargo, data, debian, disk, kernel, root, slot
+from swiftbuild.stages import cargo, data, debian, disk, kernel, root, sign, slot
 from swiftbuild.stages.cargo import CargoBuild, CargoPlace
 
 KERNEL = CargoBuild(
@@ -77,7 +77,7 @@ class Settings:
     version: str
     tools: Mapping[str, str]
     """Debian package → version."""
-    root_keys: tuple[str, ...]
+    signer: sign.Signer
     access: accounts.Access = field(default_factory=lambda: accounts.Access({}, ()))
 
 
@@ -120,7 +120,8 @@ class Planner:
         """Kernel, its other forms, loader, userland."""
         label = {"SWIFT_BUILD": f"rustc-{self.s.tools.get('rustc-web', 'unknown').partition('+')[0]}"}
         kernel_build = replace(KERNEL, environment=label)
-        trust = {ROOT_KEYS_VARIABLE: ",".join(self.s.root_keys), PROFILE_VARIABLE: self.name}
+        roots = ",".join(root.key.hex() for root in self.s.signer.roots)
+        trust = {ROOT_KEYS_VARIABLE: roots, PROFILE_VARIABLE: self.name}
         loader_build = replace(LOADER, environment=trust)
         userland_build = replace(
             USERLAND,
@@ -191,7 +192,7 @@ class Planner:
         erofs = Ref(f"root/{self.name}", "root.erofs")
         verity = {"section": Ref(f"verity/{self.name}", "verity"), "root": Ref(f"verity/{self.name}", "root")}
         kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref(f"loader/{self.name}", "swift-loader")
-        slot_image = Ref(f"slot/{self.name}", "slot.img")
+        unsigned, slot_image = Ref(f"slot/{self.name}", "slot.img"), Ref(f"signed/{self.name}", "slot.img")
         profile = self.s.profile
         about = {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
         actions = [
@@ -202,7 +203,12 @@ class Planner:
                 f"slot/{self.name}", "assemble the slot image", self._slot, ("slot.img", "slot.json"),
                 {"kernel": kernel_elf, "symbols": Ref("kernel-forms", "symbols"), "loader": loader, "erofs": erofs,
                  **verity},
-                self._facts("slot", **about, dev=profile.dev, base=profile.base, size=profile.disk.base_mib),
+                self._facts("slot", **about, dev=self._dev(), base=profile.base, size=profile.disk.base_mib),
+            ),
+            Action(
+                f"signed/{self.name}", "sign the slot image", self._sign, ("slot.img",), {"slot": unsigned},
+                self._facts("sign", key_set=hashlib.sha256(self.s.signer.key_set).hexdigest(),
+                            keys=[key.hex() for key in self.s.signer.keys]),
             ),
             self._data(),
             Action(
@@ -255,12 +261,20 @@ class Planner:
     def _slot(self, work: Work) -> Iterable[str]:
         profile = self.s.profile
         given = slot.SlotInput(
-            profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, dev=profile.dev,
+            profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, dev=self._dev(),
             base_on_disk=profile.base == "disk", slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"],
             symbols=work.inputs["symbols"], loader=work.inputs["loader"], erofs=work.inputs["erofs"],
         )
         slot.build_slot(given, work.inputs["section"], work.inputs["root"], work.out("slot.img"), work.out("slot.json"))
         return ()
+
+    def _sign(self, work: Work) -> Iterable[str]:
+        sign.sign_slot(work.inputs["slot"], self.s.signer, work.out("slot.img"))
+        return ()
+
+    def _dev(self) -> bool:
+        """Marked so: it has built-in passwords, or throw-away keys sign it."""
+        return self.s.profile.dev or self.s.signer.dev
 
     def _data(self) -> Action:
         sizes = self.s.profile.disk

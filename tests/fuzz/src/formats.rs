@@ -166,7 +166,11 @@ pub fn image(data: &[u8]) {
             digest.fill(0);
         }
     }
-    let conditions = Conditions { profile: None, floor: 0, release: [0; 32], sha256: |_| [0; 32] };
+    let accept = |area: &[u8]| {
+        SignatureArea::parse(area)?;
+        Ok((Header::parse(area)?, [0; 32]))
+    };
+    let conditions = Conditions { accept: &accept, profile: None, floor: 0, release: [0; 32], sha256: |_| [0; 32] };
     let Ok(image) = bootplan::image::load(&mut Bytes(&data), &mut Heap, &conditions) else { return };
     assert!(image.kernel.entry_offset() < image.kernel.length());
     assert!(image.kernel.length() <= image.kernel.memory.len() as u64);

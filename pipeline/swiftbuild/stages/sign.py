@@ -1,0 +1,48 @@
+"""An unsigned slot image, and those who sign → the slot image as it is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from swiftbuild.model.release import SignatureArea
+from swiftbuild.model.signing import PublicKey, Signature
+from swiftbuild.wire import release
+
+
+class Signer(Protocol):
+    """Who signs. What it is shows before anything is built; it is asked to sign only when it must."""
+
+    @property
+    def roots(self) -> tuple[PublicKey, ...]:
+        """The root keys that the loader is built with."""
+
+    @property
+    def key_set(self) -> bytes:
+        """The key set that root signed."""
+
+    @property
+    def dev(self) -> bool:
+        """Its keys are throw-away, and what they sign is marked so."""
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Ids of the release keys that sign."""
+
+    def sign(self, message: bytes) -> tuple[Signature, ...]:
+        """A signature by each of them."""
+
+
+def sign_slot(unsigned: Path, signer: Signer, image: Path) -> None:
+    """Puts key set and signatures in, and reads all of it back as a loader with these roots will.
+
+    Raises DamageError: the loader would refuse it.
+    """
+    from swiftbuild.core.trust import accept_release  # noqa: PLC0415 - a build with nothing to sign needs none of it
+
+    raw = bytearray(unsigned.read_bytes())
+    message = release.signed_message(release.release_digest(raw))
+    area = SignatureArea(key_set=signer.key_set, signatures=signer.sign(message))
+    raw[release.HEADER_SIZE : release.SECTIONS_START] = release.encode_signatures(area)
+    accept_release(raw, signer.roots)
+    image.write_bytes(raw)
