@@ -8,7 +8,7 @@ export PATH
 cd "$(dirname "$0")/.."
 
 # Every package is named: with --no-install-recommends nothing else comes along.
-PACKAGES="ca-certificates make gcc libc6-dev xz-utils zstd openssl fakeroot faketime
+PACKAGES="ca-certificates make gcc g++ libc6-dev xz-utils zstd openssl fakeroot faketime
 python3 python3-venv
 rustc-web cargo-web rust-web-src rustfmt-web rust-web-clippy lld-19 llvm-19
 gcc-aarch64-linux-gnu libc6-dev-arm64-cross

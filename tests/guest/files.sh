@@ -120,7 +120,7 @@ check copy-keeps-mode '750' "$(chmod 750 prog; cp -p prog prog2; stat -c %a prog
 check types 'regular file directory symbolic link character special file fifo' \
     "$(mkfifo ff; stat -c %F prog2 d2 dangling /dev/null ff | tr '\n' ' ' | sed 's/ $//')"
 check mktemp '0' "$(t=$(mktemp -p .); rm "$t"; echo $?)"
-check du-and-df '0 0' "$(du -s . >/dev/null; printf '%s ' $?; df . >/dev/null; echo $?)"
+check du-and-df '0 0' "$(du -s . >/dev/null; printf '%s ' $?; df /proc >/dev/null; echo $?)"
 
 # --- archives
 mkdir -p tree/sub; echo 1 >tree/one; echo 2 >tree/sub/two; ln -s one tree/link; chmod 640 tree/one

@@ -41,7 +41,7 @@ check unmounted 'under' "$(cat m/f)"
 no unmount-none umount m
 
 # --- as another user
-cat >as1000 <<END
+cat >as-other <<END
 id -u; id -g
 cat "$work/secret" 2>/dev/null || echo refused
 echo x 2>/dev/null >>"$work/public" || echo read-only
@@ -51,7 +51,9 @@ END
 echo s >secret; chmod 600 secret
 echo p >public; chmod 644 public
 mkdir sticky; chmod 1777 sticky; touch sticky/roots
-check another-user '1000 1000 refused read-only kept own' \
-    "$(start-stop-daemon -S -q -p "$work/none" -c 1000:1000 -a "$sh" -x "$sh" -- "$work/as1000" | tr '\n' ' ' | sed 's/ $//')"
+# the first ordinary user that there is: start-stop-daemon wants one with a name
+other=$(awk -F: '$3 >= 1000 { print $3 ":" $4; exit }' /etc/passwd)
+check another-user "${other%:*} ${other#*:} refused read-only kept own" \
+    "$(start-stop-daemon -S -q -p "$work/none" -c "$other" -a "$sh" -x "$sh" -- "$work/as-other" | tr '\n' ' ' | sed 's/ $//')"
 
 finish

@@ -48,4 +48,8 @@ check read-only-base 'refused' "$(touch /usr/bin/x 2>/dev/null || echo refused)"
 check init-is-first '/usr/bin/init' "$(events init.start | sed 's/.*path=\([^ ]*\).*/\1/' | xargs realpath)"
 check shadow-is-for-root 'nobody else' "$(stat -c '%a %u' /etc/shadow | grep -q '^[46][04]0 0$' && echo 'nobody else')"
 
+# --- the root is a mount of its own; a Linux on which these scripts run in a chroot has none
+check root-is-a-mount '/' "$(awk '$2 == "/" { print $2 }' /proc/mounts)"
+yes df-of-a-folder df .
+
 finish

@@ -48,6 +48,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool("lld-link", "/usr/bin/lld-link-19", "lld-19", "19.0", "19.1.7"),
     Tool("llvm-nm", "/usr/bin/llvm-nm-19", "llvm-19", "19.0", "19.1.7"),
     Tool("gcc", "/usr/bin/gcc", "gcc libc6-dev", "12.0", "12.2.0"),
+    Tool("g++", "/usr/bin/g++", "g++", "12.0", "12.2.0"),  # the fuzzer's engine
     Tool("gcc-aarch64", "/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
          "12.0", "12.2.0"),
     Tool("mkfs.erofs", "/usr/bin/mkfs.erofs", "erofs-utils", "1.5", "1.5"),

@@ -14,7 +14,8 @@ from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 from swiftbuild.errors import BootError
 
 T = TypeVar("T")
-ANSWER_SECONDS_MAX = 20.0
+ANSWER_SECONDS_MAX = 120.0
+"""QEMU answers at once; but a host whose disks are busy may hold it up."""
 
 
 class Monitor:
