@@ -116,7 +116,11 @@ class Terminal:
         """What was printed to the end, with the terminal as it was, and no QEMU left."""
         assert self.state() == self.before
         self.until(b"\x1b[0m\x1b[?25h\x1b[?1049l")
-        assert not Path(f"/proc/{self.pid.read_text()}").exists()
+        end = time.monotonic() + SECONDS
+        # ended before we could wait for it, it dies with us, and is buried by process 1
+        while Path(f"/proc/{self.pid.read_text()}").exists():
+            assert time.monotonic() < end, self.output
+            time.sleep(0.02)
         return self.output
 
     def close(self) -> None:
