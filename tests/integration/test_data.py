@@ -159,7 +159,8 @@ def test_errors_show_the_path_that_was_given(tmp_path: Path, volume: Path) -> No
             file.seek(block * BLOCK + 100)
             file.write(b"\xff" * 64)
     told = data("dump", given, status=6)
-    assert f"error: {given}: both superblocks are damaged" in told and told.count(str(volume)) == told.count(given)
+    assert f"error: {given}: both superblocks are damaged" in told
+    assert str(volume) not in told.replace(given, "")
     told = data("mkfs", tmp_path / "new.img", "--label", "x" * 33, status=3)
     assert f"error: {tmp_path / 'new.img'}: a name, a number or a label does not fit" in told
 
