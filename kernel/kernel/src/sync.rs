@@ -25,6 +25,10 @@ impl ::sync::Cpu for ThisCpu {
     fn set_held(held: u64) {
         cpu::this().held_ranks.store(held, core::sync::atomic::Ordering::Relaxed);
     }
+
+    fn relax() {
+        cpu::relax();
+    }
 }
 
 /// A lock that is waited for by spinning; its holder must not sleep.

@@ -14,6 +14,10 @@ pub trait Cpu {
     fn held() -> u64;
     /// Replaces that set.
     fn set_held(held: u64);
+    /// Lets time pass between two looks at what another CPU is to change.
+    fn relax() {
+        spin();
+    }
 }
 
 /// A lock that is waited for by spinning.
@@ -87,7 +91,7 @@ impl<T, C: Cpu> SpinLock<T, C> {
         }
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             while self.locked.load(Ordering::Relaxed) {
-                spin();
+                C::relax();
             }
         }
         self.guard(mask)

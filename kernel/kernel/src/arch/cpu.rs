@@ -155,6 +155,14 @@ pub fn mpidr() -> u64 {
     sysreg::read!(MPIDR_EL1) & 0xff_00ff_ffff
 }
 
+/// Between two looks at what another CPU is to change. YIELD lets the other CPUs of an emulator that runs them by turns go on, which otherwise execute
+/// nothing until this one's turn is over; `spin_loop` is the pause that cores without hardware threads know.
+pub fn relax() {
+    // SAFETY: a hint.
+    unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
+    core::hint::spin_loop();
+}
+
 /// Masks interrupts; gives what [`restore_interrupts`] needs.
 pub fn mask_interrupts() -> u64 {
     let mask = sysreg::read!(DAIF);

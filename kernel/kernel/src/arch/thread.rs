@@ -177,7 +177,7 @@ impl Machine {
 pub fn switch_to(next: Arc<Thread>, keep: impl FnOnce(Arc<Thread>)) {
     // The CPU that it ran on last may still be saving it.
     while next.machine.on_cpu.swap(true, Ordering::Acquire) {
-        core::hint::spin_loop();
+        cpu::relax();
     }
     let to = Arc::as_ptr(&next);
     let previous = set_current(next).expect("a thread runs");
