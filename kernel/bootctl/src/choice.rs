@@ -56,12 +56,17 @@ pub fn refusal(block: &Block, slot: Slot) -> Option<Refusal> {
     }
 }
 
-/// The slots to try, in order: larger priority first, among equals a good one before one on trial, then a before b.
+/// So many boots in a row that did not reach `boot.ready` put a good slot behind the other.
+pub const UNFINISHED_MAX: u8 = 5;
+
+/// The slots to try, in order: those that reach `boot.ready` first; larger priority first, among equals a good one before one on trial, then a
+/// before b.
 pub fn candidates(block: &Block) -> ArrayVec<Slot, 2> {
     let mut slots: ArrayVec<Slot, 2> = Slot::ALL.into_iter().filter(|&slot| refusal(block, slot).is_none()).collect();
     slots.sort_unstable_by_key(|&slot| {
         let entry: Entry = block.slot(slot);
-        (Reverse(entry.priority), Reverse(entry.is_good()), slot)
+        let is_stuck = entry.is_good() && entry.unfinished_boots >= UNFINISHED_MAX;
+        (is_stuck, Reverse(entry.priority), Reverse(entry.is_good()), slot)
     });
     slots
 }

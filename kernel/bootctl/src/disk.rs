@@ -132,11 +132,11 @@ mod tests {
         for copies in
             [[&old, &new], [&new, &old], [&new, &new], [&damaged, &old], [&new, &damaged], [&damaged, &damaged]]
         {
-            let copies = copies.map(<[u8; crate::SIZE]>::as_slice);
+            let copies = copies.map(|copy| copy.as_slice());
             let current = crate::Current::of(copies).map(|current| (current.block.sequence(), current.block.digest()));
             assert_eq!(stamp(copies), current);
         }
-        assert_eq!(stamp([&old, &new]).map(|stamp| stamp.0), Some(5));
+        assert_eq!(stamp([&old[..], &new[..]]).map(|stamp| stamp.0), Some(5));
         assert_eq!(stamp([&[], &old[..4095]]), None);
     }
 

@@ -6,14 +6,23 @@
 //! - [`Current::next`] is the only way to a block that may be written: the sequence goes up by one, the digest is right, and it
 //!   goes to the copy that is not current. So a cut at any byte leaves the old block or the new one (`tests.rs` tries them all).
 //! - [`candidates`] and [`refusal`] are the choice rule, and read nothing but the block.
+//! - [`change`] has each step of an update as a function from block to block, [`permit`] what a running system may write at all.
 //! - [`disk`] finds the disk that a running system was booted from.
 
+extern crate alloc;
+
+pub mod change;
+#[cfg(test)]
+mod change_tests;
 mod choice;
 pub mod disk;
+pub mod permit;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Refusal, candidates, refusal};
+pub use choice::{Refusal, UNFINISHED_MAX, candidates, refusal};
+
+use alloc::boxed::Box;
 
 use sha2::{Digest, Sha256};
 
@@ -31,6 +40,8 @@ const SEQUENCE: usize = 16;
 const DIGEST: usize = 4064;
 const SLOTS: [usize; 2] = [96, 352];
 const FAILED: usize = 608;
+/// Releases that failed here and are remembered.
+pub const FAILED_MAX: usize = 4;
 
 /// One of the two slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +55,14 @@ pub enum Slot {
 impl Slot {
     /// Both.
     pub const ALL: [Self; 2] = [Self::A, Self::B];
+
+    /// The one that this is not.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
 
     /// The name in events.
     pub const fn name(self) -> &'static str {
@@ -103,6 +122,8 @@ pub struct Entry {
     pub version: [u8; 32],
     /// One of [`reason`].
     pub reason_code: u16,
+    /// Version of the key set that the release carries; 0: not recorded.
+    pub key_set: u32,
     /// Seconds since 1970.
     pub reason_time: u64,
     /// UTF-8, NUL-padded.
@@ -121,6 +142,7 @@ impl Entry {
         release_digest: [0; 32],
         version: [0; 32],
         reason_code: reason::NONE,
+        key_set: 0,
         reason_time: 0,
         reason: [0; 96],
     };
@@ -150,10 +172,44 @@ impl Entry {
     }
 }
 
-/// A block: all 4096 bytes of a copy, known and unknown.
+/// What only ever grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Smallest rollback index that may boot.
+    pub rollback_floor: u64,
+    /// Newest signed time that was verified, seconds since 1970.
+    pub signed_at: u64,
+    /// Smallest version of a key set that the loader takes.
+    pub key_set_floor: u32,
+    /// Newest version of a key set that was verified at an install.
+    pub key_set_seen: u32,
+    /// Smallest security version of a loader.
+    pub loader_floor: u32,
+    /// Of channel metadata: root, timestamp, snapshot.
+    pub tuf: [u32; 3],
+}
+
+impl Marks {
+    /// Each with its name.
+    fn named(&self) -> [(&'static str, u64); 8] {
+        let [root, timestamp, snapshot] = self.tuf.map(u64::from);
+        [
+            ("rollback floor", self.rollback_floor),
+            ("newest signed time", self.signed_at),
+            ("key set floor", self.key_set_floor.into()),
+            ("newest key set", self.key_set_seen.into()),
+            ("loader floor", self.loader_floor.into()),
+            ("channel root version", root),
+            ("channel timestamp version", timestamp),
+            ("channel snapshot version", snapshot),
+        ]
+    }
+}
+
+/// A block: all 4096 bytes of a copy, known and unknown. They lie on the heap: kernel stacks are small.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block {
-    bytes: [u8; SIZE],
+    bytes: Box<[u8; SIZE]>,
 }
 
 impl core::fmt::Debug for Block {
@@ -169,7 +225,7 @@ impl core::fmt::Debug for Block {
 impl Block {
     /// A block in which both slots are empty: to be filled when no copy is valid.
     pub fn empty() -> Self {
-        let mut block = Self { bytes: [0; SIZE] };
+        let mut block = Self { bytes: boxed(&[0; SIZE]) };
         block.put(0, b"SWIFTBCT");
         block.put(8, &1u16.to_le_bytes());
         block.put(12, &IN_USE.to_le_bytes());
@@ -181,7 +237,12 @@ impl Block {
     /// A copy, when it is valid.
     pub fn parse(copy: &[u8]) -> Option<Self> {
         let bytes = copy.first_chunk()?;
-        is_valid(bytes).then_some(Self { bytes: *bytes })
+        is_valid(bytes).then(|| Self { bytes: boxed(bytes) })
+    }
+
+    /// The block in these bytes, whether or not its sequence and digest are right: what somebody wants to become current.
+    pub fn draft(bytes: &[u8; SIZE]) -> Self {
+        Self { bytes: boxed(bytes) }
     }
 
     /// As they are to be written.
@@ -204,6 +265,30 @@ impl Block {
         self.put(24, &floor.to_le_bytes());
     }
 
+    /// What only ever grows, the rollback floor among it.
+    pub fn marks(&self) -> Marks {
+        Marks {
+            rollback_floor: self.rollback_floor(),
+            signed_at: u64::from_le_bytes(self.get(32)),
+            key_set_floor: u32::from_le_bytes(self.get(40)),
+            key_set_seen: u32::from_le_bytes(self.get(44)),
+            loader_floor: u32::from_le_bytes(self.get(48)),
+            tuf: [56, 60, 64].map(|at| u32::from_le_bytes(self.get(at))),
+        }
+    }
+
+    /// Sets them.
+    pub fn set_marks(&mut self, marks: &Marks) {
+        self.put(24, &marks.rollback_floor.to_le_bytes());
+        self.put(32, &marks.signed_at.to_le_bytes());
+        self.put(40, &marks.key_set_floor.to_le_bytes());
+        self.put(44, &marks.key_set_seen.to_le_bytes());
+        self.put(48, &marks.loader_floor.to_le_bytes());
+        for (at, version) in [56, 60, 64].into_iter().zip(marks.tuf) {
+            self.put(at, &version.to_le_bytes());
+        }
+    }
+
     /// The slot that was booted last.
     pub fn last_booted(&self) -> Option<Slot> {
         Slot::ALL.into_iter().find(|&slot| slot as u8 == self.bytes[80])
@@ -216,7 +301,24 @@ impl Block {
 
     /// Digests of releases that failed on this machine, newest first.
     pub fn failed_releases(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
-        (0..4).map(|i| self.get(FAILED + 32 * i)).filter(|digest| *digest != [0; 32])
+        (0..FAILED_MAX).map(|at| self.get(FAILED + 32 * at)).filter(|digest| *digest != [0; 32])
+    }
+
+    /// Remembers a release that failed here, as the newest; the oldest of more than [`FAILED_MAX`] is forgotten.
+    pub fn add_failed_release(&mut self, digest: [u8; 32]) {
+        if digest == [0; 32] {
+            return;
+        }
+        let others: [[u8; 32]; FAILED_MAX] = core::array::from_fn(|at| self.get(FAILED + 32 * at));
+        let kept = others.into_iter().filter(|other| *other != digest);
+        for (at, digest) in core::iter::once(digest).chain(kept).take(FAILED_MAX).enumerate() {
+            self.put(FAILED + 32 * at, &digest);
+        }
+    }
+
+    /// Forgets them all.
+    pub fn clear_failed_releases(&mut self) {
+        self.put(FAILED, &[0; 32 * FAILED_MAX]);
     }
 
     /// The stored digest of bytes 0 to 4064.
@@ -237,6 +339,7 @@ impl Block {
             release_digest: self.get(at + 16),
             version: self.get(at + 48),
             reason_code: u16::from_le_bytes(self.get(at + 80)),
+            key_set: u32::from_le_bytes(self.get(at + 84)),
             reason_time: u64::from_le_bytes(self.get(at + 88)),
             reason: self.get(at + 96),
         }
@@ -250,6 +353,7 @@ impl Block {
         self.put(at + 16, &entry.release_digest);
         self.put(at + 48, &entry.version);
         self.put(at + 80, &entry.reason_code.to_le_bytes());
+        self.put(at + 84, &entry.key_set.to_le_bytes());
         self.put(at + 88, &entry.reason_time.to_le_bytes());
         self.put(at + 96, &entry.reason);
     }
@@ -266,6 +370,11 @@ impl Block {
         let digest = computed_digest(&self.bytes);
         self.put(DIGEST, &digest);
     }
+}
+
+/// A copy that is never on the stack.
+fn boxed(bytes: &[u8; SIZE]) -> Box<[u8; SIZE]> {
+    Box::<[u8]>::from(&bytes[..]).try_into().expect("as many bytes")
 }
 
 /// `N` bytes at an offset that this crate knows.

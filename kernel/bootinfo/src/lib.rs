@@ -200,13 +200,41 @@ pub struct BootInfo {
     pub time: u64,
     /// CNTVCT_EL0 when it was read.
     pub time_ticks: u64,
+    /// The smallest version of a key set that the loader took.
+    pub key_set_floor: u64,
+    /// Of [`flag`].
+    pub flags: u32,
+    /// How many of `roots` are used.
+    pub root_count: u32,
+    /// How many of them must sign a key set; 0: nobody verified anything.
+    pub root_threshold: u32,
+    /// Zero.
+    pub reserved_after_threshold: u32,
+    /// The root public keys that the loader trusts, Ed25519.
+    pub roots: [[u8; 32]; ROOTS_MAX],
+    /// Version of the key set that the release was accepted under.
+    pub key_set: u64,
+    /// The release's rollback index.
+    pub rollback_index: u64,
+    /// Of its header.
+    pub release_digest: [u8; 32],
 }
+
+/// Most root keys.
+pub const ROOTS_MAX: usize = 8;
+/// Bits of [`BootInfo::flags`].
+pub mod flag {
+    /// The system boots to be repaired: no packages, no persistent data.
+    pub const RECOVERY: u32 = 1;
+}
+/// What the shortest block has: fields behind it came later, and are absent in a shorter one.
+pub const SIZE_MIN: usize = offset_of!(BootInfo, key_set_floor);
 
 /// Bytes of the block.
 pub const SIZE: usize = size_of::<BootInfo>();
 
 const _: () = {
-    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 352);
+    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 680 && SIZE_MIN == 352);
     assert!(offset_of!(BootInfo, memory_map) == 16);
     assert!(offset_of!(BootInfo, kernel_start) == 32);
     assert!(offset_of!(BootInfo, header_start) == 48);
@@ -224,6 +252,8 @@ const _: () = {
     assert!(offset_of!(BootInfo, rollback_floor) == 312);
     assert!(offset_of!(BootInfo, loader_exit_ticks) == 328);
     assert!(offset_of!(BootInfo, time) == 336);
+    assert!(offset_of!(BootInfo, flags) == 360);
+    assert!(offset_of!(BootInfo, roots) == 376);
 };
 
 impl BootInfo {
@@ -263,7 +293,40 @@ impl BootInfo {
             loader_exit_ticks: 0,
             time: 0,
             time_ticks: 0,
+            key_set_floor: 0,
+            flags: 0,
+            root_count: 0,
+            root_threshold: 0,
+            reserved_after_threshold: 0,
+            roots: [[0; 32]; ROOTS_MAX],
+            key_set: 0,
+            rollback_index: 0,
+            release_digest: [0; 32],
         }
+    }
+
+    /// The block without what its writer did not know: an older loader may start a newer kernel.
+    pub const fn known(self) -> Self {
+        if self.size as usize >= SIZE {
+            return self;
+        }
+        let absent = Self::empty();
+        Self {
+            key_set_floor: absent.key_set_floor,
+            flags: absent.flags,
+            root_count: absent.root_count,
+            root_threshold: absent.root_threshold,
+            roots: absent.roots,
+            key_set: absent.key_set,
+            rollback_index: absent.rollback_index,
+            release_digest: absent.release_digest,
+            ..self
+        }
+    }
+
+    /// The root keys.
+    pub fn root_keys(&self) -> &[[u8; 32]] {
+        self.roots.get(..self.root_count as usize).unwrap_or_default()
     }
 
     /// The entropy that the loader found.
@@ -279,7 +342,7 @@ impl BootInfo {
         if self.version != VERSION {
             return Err(BootInfoError::Version(self.version));
         }
-        if (self.size as usize) < SIZE {
+        if (self.size as usize) < SIZE_MIN {
             return Err(BootInfoError::Size(self.size));
         }
         if self.memory_map == 0 || !self.memory_map.is_multiple_of(8) || self.memory_map_count == 0 {
@@ -388,11 +451,20 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_loader_did_not_know_is_absent() {
+        let whole = BootInfo { flags: flag::RECOVERY, root_count: 2, roots: [[7; 32]; ROOTS_MAX], time: 9, ..good() };
+        assert_eq!((whole.known(), whole.root_keys().len()), (whole, 2));
+        let short = BootInfo { size: SIZE_MIN as u32, ..whole };
+        assert_eq!((short.check(), short.known()), (Ok(()), BootInfo { size: SIZE_MIN as u32, time: 9, ..good() }));
+        assert!(BootInfo { root_count: 9, ..whole }.root_keys().is_empty());
+    }
+
+    #[test]
     fn each_unsound_field_is_named() {
         let table = [
             (BootInfo { magic: 0, ..good() }, BootInfoError::Magic(0)),
             (BootInfo { version: 2, ..good() }, BootInfoError::Version(2)),
-            (BootInfo { size: SIZE as u32 - 1, ..good() }, BootInfoError::Size(SIZE as u32 - 1)),
+            (BootInfo { size: SIZE_MIN as u32 - 1, ..good() }, BootInfoError::Size(SIZE_MIN as u32 - 1)),
             (BootInfo { memory_map: 0, ..good() }, BootInfoError::NoMemoryMap),
             (BootInfo { memory_map_count: 0, ..good() }, BootInfoError::NoMemoryMap),
             (BootInfo { entropy_length: 65, ..good() }, BootInfoError::Entropy(65)),

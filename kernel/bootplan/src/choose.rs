@@ -6,9 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use bootctl::{Block, Current, Entry, MAX_PRIORITY, Refusal, Slot, State, Write, candidates, reason, refusal};
+use bootctl::{
+    Block, Current, Entry, MAX_PRIORITY, Refusal, Slot, State, UNFINISHED_MAX, Write, candidates, change, reason,
+    refusal,
+};
 
-use crate::image::{Blame, Image, LoadError};
+use crate::image::{Blame, Floors, Image, LoadError};
 
 /// Where an image may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +44,10 @@ pub enum Disk {
 pub trait Machine {
     /// Memory of a loaded image.
     type Buffer: AsRef<[u8]>;
-    /// Loads and checks an image: rollback index at least `floor`, and the release as named unless all zero.
-    fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<Self::Buffer>, LoadError>;
+    /// Loads and checks an image: on or above the floors, and the release as named unless all zero.
+    fn load(&mut self, source: Source, floors: Floors, release: [u8; 32]) -> Result<Image<Self::Buffer>, LoadError>;
+    /// What the header of a slot's image that verifies would be held to; the sections are not looked at.
+    fn marks(&mut self, slot: Slot) -> Result<Floors, LoadError>;
     /// Writes a copy of the boot-control block and flushes; the text says why not.
     fn write(&mut self, write: &Write) -> Result<(), String>;
     /// Tells the person at the console, at once.
@@ -66,8 +71,10 @@ pub struct Boot<B> {
     pub source: Source,
     /// It.
     pub image: Image<B>,
-    /// The floor that it was held to.
-    pub floor: u64,
+    /// What it was held to.
+    pub floors: Floors,
+    /// It boots to be repaired: no packages, no persistent data.
+    pub recovery: bool,
     /// The boot-control block as it now stands on the disk.
     pub current: Option<Current>,
 }
@@ -76,25 +83,29 @@ pub struct Boot<B> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused(pub Vec<Attempt>);
 
-/// Finds what to boot.
-pub fn choose<M: Machine>(machine: &mut M, disk: Disk) -> Result<Boot<M::Buffer>, Refused> {
+/// Finds what to boot. `recovery`: a person at the console wants to repair the machine.
+pub fn choose<M: Machine>(machine: &mut M, disk: Disk, recovery: bool) -> Result<Boot<M::Buffer>, Refused> {
     let mut choice = Choice { machine, attempts: Vec::new() };
-    let (floor, current, booted) = match disk {
-        Disk::NoSlots => (0, None, None),
+    let (floors, current, booted) = match disk {
+        Disk::NoSlots => (Floors::default(), None, None),
         Disk::Slots(Some(mut current)) => {
-            let floor = current.block.rollback_floor();
-            let booted = choice.take_candidate(&mut current, floor);
-            (floor, Some(*current), booted)
+            let floors = choice.floors(&mut current);
+            let booted = if recovery { None } else { choice.take_candidate(&mut current, floors) };
+            (floors, Some(*current), booted)
         }
         Disk::Slots(None) => choice.rebuild(),
     };
-    let booted = booted.or_else(|| {
-        let image = choice.load(Source::Esp, floor, [0; 32]).ok()?;
-        Some((Source::Esp, image))
-    });
-    match booted {
-        Some((source, image)) => Ok(Boot { source, image, floor, current }),
-        None => Err(Refused(choice.attempts)),
+    if let Some((source, image)) = booted {
+        return Ok(Boot { source, image, floors, recovery, current });
+    }
+    if let Some(current) = &current
+        && let Some((source, image)) = choice.take_any(&current.block, floors)
+    {
+        return Ok(Boot { source, image, floors, recovery: true, current: Some(current.clone()) });
+    }
+    match choice.load(Source::Esp, floors, [0; 32]) {
+        Ok(image) => Ok(Boot { source: Source::Esp, image, floors, recovery, current }),
+        Err(_) => Err(Refused(choice.attempts)),
     }
 }
 
@@ -112,11 +123,68 @@ impl<M: Machine> Choice<'_, M> {
         self.attempts.push(attempt);
     }
 
-    fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<M::Buffer>, LoadError> {
+    fn load(&mut self, source: Source, floors: Floors, release: [u8; 32]) -> Result<Image<M::Buffer>, LoadError> {
         self.machine
-            .load(source, floor, release)
+            .load(source, floors, release)
             .inspect_err(|error| self.attempts.push(Attempt { what: error.what(), source, why: error.to_string() }))
             .inspect_err(|_| self.machine.report(self.attempts.last().expect("just pushed")))
+    }
+
+    /// What the block asks for. No honest writer raises a floor above every good release of this machine: one that is above the headers of all good
+    /// slots that verify is damage, and is put back to the smallest of theirs, as when the block is made anew.
+    fn floors(&mut self, current: &mut Current) -> Floors {
+        let marks = current.block.marks();
+        let asked = Floors { rollback: marks.rollback_floor, key_set: marks.key_set_floor.into() };
+        let entries = Slot::ALL.map(|slot| (slot, current.block.slot(slot)));
+        let seems_sound = |(_, entry): &(Slot, Entry)| {
+            entry.is_good()
+                && entry.rollback_index >= asked.rollback
+                && (asked.key_set == 0 || u64::from(entry.key_set) >= asked.key_set)
+                && asked.rollback < u64::MAX
+        };
+        if asked == Floors::default() || entries.iter().any(seems_sound) {
+            return asked;
+        }
+        let good = entries.iter().filter(|(_, entry)| entry.is_good());
+        let found: Vec<Floors> = good.filter_map(|(slot, _)| self.machine.marks(*slot).ok()).collect();
+        let smallest = |of: fn(&Floors) -> u64| found.iter().map(of).min();
+        let largest = |of: fn(&Floors) -> u64| found.iter().map(of).max();
+        let put_back = |asked: u64, of: fn(&Floors) -> u64| match (smallest(of), largest(of)) {
+            (Some(smallest), Some(largest)) if largest < asked => smallest,
+            _ => asked,
+        };
+        let floors = Floors {
+            rollback: put_back(asked.rollback, |floors| floors.rollback),
+            key_set: put_back(asked.key_set, |floors| floors.key_set),
+        };
+        if floors != asked {
+            let source = current.block.last_booted().map_or(Source::Slot(Slot::A), Source::Slot);
+            let why = format!(
+                "floors {}/{} are above every good slot: damage; {}/{} are taken",
+                asked.rollback, asked.key_set, floors.rollback, floors.key_set
+            );
+            self.failed("bootctl", source, &why);
+            let mut changed = current.block.clone();
+            let key_set_floor = floors.key_set.try_into().unwrap_or(marks.key_set_floor);
+            changed.set_marks(&bootctl::Marks { rollback_floor: floors.rollback, key_set_floor, ..marks });
+            if let Err(why) = self.commit(current, &changed) {
+                self.failed("bootctl", source, &why);
+            }
+        }
+        floors
+    }
+
+    /// To repair the machine: whatever slot verifies and stands on the floors, the preferred and the good one first. It costs no try.
+    fn take_any(&mut self, block: &Block, floors: Floors) -> Booted<M::Buffer> {
+        let mut slots = Slot::ALL;
+        slots.sort_by_key(|&slot| {
+            let entry = block.slot(slot);
+            (core::cmp::Reverse(entry.is_good()), core::cmp::Reverse(entry.priority), slot)
+        });
+        slots.into_iter().find_map(|slot| {
+            let source = Source::Slot(slot);
+            Some((source, self.load(source, floors, [0; 32]).ok()?))
+        })
     }
 
     /// Makes `changed` current, on the disk first. No write when nothing changed.
@@ -141,7 +209,7 @@ impl<M: Machine> Choice<'_, M> {
         }
     }
 
-    fn take_candidate(&mut self, current: &mut Current, floor: u64) -> Booted<M::Buffer> {
+    fn take_candidate(&mut self, current: &mut Current, floors: Floors) -> Booted<M::Buffer> {
         for slot in Slot::ALL {
             let Some(refused) = refusal(&current.block, slot) else { continue };
             let entry = current.block.slot(slot);
@@ -149,16 +217,17 @@ impl<M: Machine> Choice<'_, M> {
             let why = if recorded.is_empty() { refused.to_string() } else { format!("{refused} ({recorded})") };
             self.attempts.push(Attempt { what: "choice", source: Source::Slot(slot), why });
             if refused == Refusal::TriesUsedUp {
-                self.note(current, slot, |entry| {
-                    entry.priority = 0;
-                    entry.set_reason(reason::TRIES, "its tries were used up before it was marked good");
-                });
+                let why = "its tries were used up before it was marked good";
+                let changed = change::give_up(&current.block, slot, reason::TRIES, why, 0);
+                if let Err(why) = self.commit(current, &changed) {
+                    self.failed("bootctl", Source::Slot(slot), &why);
+                }
             }
         }
         for slot in candidates(&current.block) {
             let source = Source::Slot(slot);
             let entry = current.block.slot(slot);
-            match self.load(source, floor, entry.release_digest) {
+            match self.load(source, floors, entry.release_digest) {
                 Ok(image) => {
                     if self.spend(current, slot) {
                         return Some((source, image));
@@ -178,8 +247,14 @@ impl<M: Machine> Choice<'_, M> {
         if on_trial {
             // A candidate on trial has tries.
             entry.tries -= 1;
-            changed.set_slot(slot, &entry);
+        } else {
+            // The running system takes it back when it is ready.
+            entry.unfinished_boots = entry.unfinished_boots.saturating_add(1);
+            if entry.unfinished_boots == UNFINISHED_MAX {
+                entry.set_reason(reason::HANG, "its boots do not reach boot.ready");
+            }
         }
+        changed.set_slot(slot, &entry);
         changed.set_last_booted(slot);
         let written = self.commit(current, &changed);
         if let Err(why) = &written {
@@ -206,12 +281,12 @@ impl<M: Machine> Choice<'_, M> {
 
     /// No copy of the block is valid: made anew from the slots that verify. Both count as good, the newer one is preferred,
     /// and the older one's index is the floor.
-    fn rebuild(&mut self) -> (u64, Option<Current>, Booted<M::Buffer>) {
+    fn rebuild(&mut self) -> (Floors, Option<Current>, Booted<M::Buffer>) {
         let mut block = Block::empty();
         let mut best: Booted<M::Buffer> = None;
-        let mut floor = None;
+        let mut floors: Option<Floors> = None;
         for slot in Slot::ALL {
-            let Ok(image) = self.load(Source::Slot(slot), 0, [0; 32]) else { continue };
+            let Ok(image) = self.load(Source::Slot(slot), Floors::default(), [0; 32]) else { continue };
             let index = image.header.rollback_index;
             let newer = best.as_ref().is_none_or(|(_, other)| index > other.header.rollback_index);
             let mut entry = Entry {
@@ -219,6 +294,7 @@ impl<M: Machine> Choice<'_, M> {
                 successful: 1,
                 rollback_index: index,
                 release_digest: image.release_digest,
+                key_set: image.key_set.try_into().unwrap_or(0),
                 ..Entry::EMPTY
             };
             let version = image.header.version.as_str().as_bytes();
@@ -228,22 +304,25 @@ impl<M: Machine> Choice<'_, M> {
                 block.set_slot(*other, &lowered);
             }
             block.set_slot(slot, &entry);
-            floor = Some(floor.map_or(index, |floor: u64| floor.min(index)));
+            let least = floors.unwrap_or(Floors { rollback: u64::MAX, key_set: u64::MAX });
+            let (rollback, key_set) = (least.rollback.min(index), least.key_set.min(image.key_set));
+            floors = Some(Floors { rollback, key_set });
             if newer {
                 block.set_last_booted(slot);
                 best = Some((Source::Slot(slot), image));
             }
         }
-        let Some(floor) = floor else { return (0, None, None) };
-        block.set_rollback_floor(floor);
+        let Some(floors) = floors else { return (Floors::default(), None, None) };
+        let key_set_floor = floors.key_set.try_into().unwrap_or(0);
+        block.set_marks(&bootctl::Marks { rollback_floor: floors.rollback, key_set_floor, ..block.marks() });
         let write = bootctl::first_write(block);
         match self.machine.write(&write) {
             // The other copy is still damaged; the next change of the block is written there.
-            Ok(()) => (floor, Some(Current { state: State::OneCopy, ..Current::written(write) }), best),
+            Ok(()) => (floors, Some(Current { state: State::OneCopy, ..Current::written(write) }), best),
             Err(why) => {
                 let source = best.as_ref().map_or(Source::Esp, |(source, _)| *source);
                 self.failed("bootctl", source, &format_args!("cannot write a new block: {why}"));
-                (floor, None, best)
+                (floors, None, best)
             }
         }
     }

@@ -41,8 +41,27 @@ pub trait Memory {
     fn allocate(&mut self, length: u64, alignment: u64) -> Option<Self::Buffer>;
 }
 
-/// Reads a header area and says whose it is: the header, and the digest of its bytes. In a loader: [`release::trust::accept`] with its roots.
-pub type Accept<'a> = dyn Fn(&[u8]) -> Result<(Header, [u8; 32]), TrustError> + 'a;
+/// A header area whose signers are known.
+pub struct Accepted {
+    /// Its header.
+    pub header: Header,
+    /// Of the header's bytes.
+    pub digest: [u8; 32],
+    /// Version of the key set that its signers stand in.
+    pub key_set: u64,
+}
+
+/// Reads a header area and says whose it is. In a loader: [`release::trust::accept`] with its roots.
+pub type Accept<'a> = dyn Fn(&[u8]) -> Result<Accepted, TrustError> + 'a;
+
+/// What an image must stand on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// Smallest rollback index.
+    pub rollback: u64,
+    /// Smallest version of its key set.
+    pub key_set: u64,
+}
 
 /// What an image is held to.
 pub struct Conditions<'a> {
@@ -50,8 +69,8 @@ pub struct Conditions<'a> {
     pub accept: &'a Accept<'a>,
     /// The profile this loader was built for; `None` takes any.
     pub profile: Option<&'a str>,
-    /// Smallest rollback index.
-    pub floor: u64,
+    /// What it must stand on.
+    pub floors: Floors,
     /// The release that the boot-control block names; all zero when it names none.
     pub release: [u8; 32],
     /// How to hash.
@@ -64,6 +83,8 @@ pub struct Image<B> {
     pub header: Header,
     /// Of the header's bytes.
     pub release_digest: [u8; 32],
+    /// Version of its key set.
+    pub key_set: u64,
     /// Header and signature area, as they came.
     pub area: B,
     /// Bytes in use of the section, and their memory; `None` when it stays on its slot.
@@ -136,6 +157,15 @@ pub enum LoadError {
         /// Of the machine.
         floor: u64,
     },
+    /// Signed by keys of a set older than the floor allows.
+    OldKeys {
+        /// Version of the key set.
+        key_set: u64,
+        /// Of the machine.
+        floor: u64,
+    },
+    /// From a file, which only throw-away releases boot from.
+    NotDev,
     /// Not the release that the boot-control block names.
     OtherRelease,
     /// A section's bytes are not those that were built.
@@ -172,8 +202,8 @@ impl LoadError {
         match self {
             Self::Absent(_) => "image",
             Self::Read { what, .. } | Self::Memory { what, .. } | Self::Truncated { what, .. } => what,
-            Self::Release(_) | Self::BelowFloor { .. } | Self::OtherRelease => "header",
-            Self::Trust(_) => "signature",
+            Self::Release(_) | Self::BelowFloor { .. } | Self::OtherRelease | Self::NotDev => "header",
+            Self::Trust(_) | Self::OldKeys { .. } => "signature",
             Self::Digest(what) => what,
             Self::Kernel(_) | Self::KernelSize(_) => "kernel",
         }
@@ -192,6 +222,8 @@ impl fmt::Display for LoadError {
             Self::Release(error) => error.fmt(f),
             Self::Trust(error) => error.fmt(f),
             Self::BelowFloor { index, floor } => write!(f, "rollback index {index} is below the floor {floor}"),
+            Self::OldKeys { key_set, floor } => write!(f, "key set {key_set} is below the floor {floor}"),
+            Self::NotDev => f.write_str("only a release marked dev boots from a file"),
             Self::OtherRelease => f.write_str("the header is not of the release that the boot-control block names"),
             Self::Digest(what) => write!(f, "the SHA-256 of the {what} is not the one in the header"),
             Self::Kernel(error) => error.fmt(f),
@@ -217,7 +249,7 @@ pub fn load<M: Memory>(
     memory: &mut M,
     conditions: &Conditions<'_>,
 ) -> Result<Image<M::Buffer>, LoadError> {
-    let (header, release_digest, area) = load_header(store, memory, conditions)?;
+    let (Accepted { header, digest: release_digest, key_set }, area) = load_header(store, memory, conditions)?;
     // The header was held to the slot's size: all of the section is there.
     let stays = header.flags_optional & release::FLAG_BASE_ON_DISK != 0 && store.is_partition();
     let mut section = |kind: SectionKind| match header.section(kind) {
@@ -231,14 +263,15 @@ pub fn load<M: Memory>(
     let symbols = section(SectionKind::Symbols)?;
     let (length, file) = kernel;
     let kernel = place_kernel(&file.as_ref()[..length as usize], memory)?;
-    Ok(Image { header, release_digest, area, erofs, verity, symbols, kernel })
+    Ok(Image { header, release_digest, key_set, area, erofs, verity, symbols, kernel })
 }
 
-fn load_header<M: Memory>(
+/// Reads and checks what comes before the sections. The area is as it came.
+pub fn load_header<M: Memory>(
     store: &mut impl Store,
     memory: &mut M,
     conditions: &Conditions<'_>,
-) -> Result<(Header, [u8; 32], M::Buffer), LoadError> {
+) -> Result<(Accepted, M::Buffer), LoadError> {
     let what = "header";
     let bytes = release::AREA_SIZE as u64;
     if store.size() < bytes {
@@ -247,16 +280,24 @@ fn load_header<M: Memory>(
     let mut area = memory.allocate(bytes, release::ALIGNMENT).ok_or(LoadError::Memory { what, bytes })?;
     let raw = &mut area.as_mut()[..release::AREA_SIZE];
     store.read(0, raw).map_err(|why| LoadError::Read { what, why })?;
-    let (header, digest) = (conditions.accept)(raw)?;
+    let accepted = (conditions.accept)(raw)?;
+    let header = &accepted.header;
     let slot_size = if store.is_partition() { store.size() } else { u64::MAX };
     header.check_for(PRODUCT, conditions.profile, slot_size).map_err(LoadError::Release)?;
-    if header.rollback_index < conditions.floor {
-        return Err(LoadError::BelowFloor { index: header.rollback_index, floor: conditions.floor });
+    if !store.is_partition() && header.flags_critical & release::FLAG_DEV == 0 {
+        return Err(LoadError::NotDev);
     }
-    if conditions.release != [0; 32] && conditions.release != digest {
+    let Floors { rollback, key_set } = conditions.floors;
+    if header.rollback_index < rollback {
+        return Err(LoadError::BelowFloor { index: header.rollback_index, floor: rollback });
+    }
+    if accepted.key_set < key_set {
+        return Err(LoadError::OldKeys { key_set: accepted.key_set, floor: key_set });
+    }
+    if conditions.release != [0; 32] && conditions.release != accepted.digest {
         return Err(LoadError::OtherRelease);
     }
-    Ok((header, digest, area))
+    Ok((accepted, area))
 }
 
 fn load_section<M: Memory>(

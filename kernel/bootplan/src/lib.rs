@@ -6,11 +6,13 @@
 //!
 //! The order of a choice (docs/formats/bootctl.md, "Which slot boots"):
 //!
+//! 0. Floors that no good slot stands on are damage.
 //! 1. A slot whose tries have come to 0 becomes unbootable.
 //! 2. Each candidate is loaded and checked. One that fails verification is marked bad, one that cannot be read is not.
-//! 3. A slot on trial spends a try; when that cannot be written, it is not booted.
-//! 4. When no slot is left, `base.img` on the EFI system partition is tried, under the same checks.
-//! 5. When that fails too, every reason is handed back.
+//! 3. A slot on trial spends a try; when that cannot be written, it is not booted. A boot of a good one is counted until it is ready.
+//! 4. When no slot is left, or a person asks for it, any slot that still verifies boots for recovery.
+//! 5. Then `base.img` on the EFI system partition is tried, under the same checks.
+//! 6. When that fails too, every reason is handed back.
 
 extern crate alloc;
 

@@ -1,7 +1,7 @@
 //! A disk in memory, real images on it, and every way in which one of them may fail.
 
 use super::*;
-use crate::image::{Conditions, Image, LoadError, Memory, Store};
+use crate::image::{Accepted, Conditions, Floors, Image, LoadError, Memory, Store};
 use bootctl::{Block, Current, Entry, Slot, Write, reason};
 use release::trust::TrustError;
 use release::{Header, Section, SectionKind, SignatureArea, Text};
@@ -89,7 +89,7 @@ fn image_with(kernel: &[u8], rollback_index: u64) -> Vec<u8> {
         version: Text::new("0.1.0").unwrap(),
         rollback_index,
         signed_at: 0,
-        flags_critical: 0,
+        flags_critical: release::FLAG_DEV,
         flags_optional: 0,
         min_slot_size: SLOT_SIZE as u64,
         min_disk_layout: 1,
@@ -117,10 +117,12 @@ fn image(rollback_index: u64) -> Vec<u8> {
 }
 
 /// Signatures are not these tests' matter (kernel/release): whatever has the form is accepted.
-fn accept(area: &[u8]) -> Result<(Header, [u8; 32]), TrustError> {
+fn accept(area: &[u8]) -> Result<Accepted, TrustError> {
     let header = Header::parse(area)?;
     SignatureArea::parse(area)?;
-    Ok((header, sha256::software(&area[..release::HEADER_SIZE])))
+    // The version of the key set goes with the release here: 1 for 1 to 3, 2 for 4 to 7.
+    let key_set = 1 + header.rollback_index / 4;
+    Ok(Accepted { header, digest: sha256::software(&area[..release::HEADER_SIZE]), key_set })
 }
 
 /// A slot partition that holds an image.
@@ -177,7 +179,7 @@ impl Fake {
     /// What is booted, or the reasons.
     fn boot(&mut self) -> Result<Source, Vec<Attempt>> {
         let disk = Disk::Slots(self.current().map(Box::new));
-        match choose(self, disk) {
+        match choose(self, disk, false) {
             Ok(boot) => {
                 assert_eq!(boot.current, self.current(), "what is handed over is what the disk holds");
                 Ok(boot.source)
@@ -187,10 +189,14 @@ impl Fake {
     }
 }
 
-impl Machine for Fake {
-    type Buffer = Vec<u8>;
-
-    fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<Vec<u8>>, LoadError> {
+impl Fake {
+    fn with<R>(
+        &self,
+        source: Source,
+        floors: Floors,
+        release: [u8; 32],
+        run: impl FnOnce(&mut Bytes<'_>, &Conditions<'_>) -> Result<R, LoadError>,
+    ) -> Result<R, LoadError> {
         let (bytes, unreadable) = match source {
             Source::Slot(slot) => (&self.slots[slot as usize], self.unreadable == Some(slot)),
             Source::Esp => (&self.esp, false),
@@ -198,12 +204,28 @@ impl Machine for Fake {
         let bytes = bytes.as_ref().ok_or_else(|| LoadError::Absent("not there".into()))?;
         let mut store = Bytes { bytes, partition: source != Source::Esp, unreadable };
         let accept = |area: &[u8]| match accept(area)? {
-            (header, _) if header.rollback_index == self.unsigned => Err(TrustError::Release { signed: 1, wanted: 2 }),
+            found if found.header.rollback_index == self.unsigned => Err(TrustError::Release { signed: 1, wanted: 2 }),
             accepted => Ok(accepted),
         };
-        let conditions =
-            Conditions { accept: &accept, profile: Some("qemu"), floor, release, sha256: sha256::software };
-        image::load(&mut store, &mut Heap, &conditions)
+        run(
+            &mut store,
+            &Conditions { accept: &accept, profile: Some("qemu"), floors, release, sha256: sha256::software },
+        )
+    }
+}
+
+impl Machine for Fake {
+    type Buffer = Vec<u8>;
+
+    fn load(&mut self, source: Source, floors: Floors, release: [u8; 32]) -> Result<Image<Vec<u8>>, LoadError> {
+        self.with(source, floors, release, |store, conditions| image::load(store, &mut Heap, conditions))
+    }
+
+    fn marks(&mut self, slot: Slot) -> Result<Floors, LoadError> {
+        self.with(Source::Slot(slot), Floors::default(), [0; 32], |store, conditions| {
+            let (accepted, _) = image::load_header(store, &mut Heap, conditions)?;
+            Ok(Floors { rollback: accepted.header.rollback_index, key_set: accepted.key_set })
+        })
     }
 
     fn write(&mut self, write: &Write) -> Result<(), String> {
@@ -235,8 +257,13 @@ const B: Source = Source::Slot(Slot::B);
 fn a_loaded_image_is_laid_out_as_its_headers_say() {
     let bytes = image(1);
     let mut store = Bytes { bytes: &bytes, partition: false, unreadable: false };
-    let conditions =
-        Conditions { accept: &accept, profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
+    let conditions = Conditions {
+        accept: &accept,
+        profile: None,
+        floors: Floors { rollback: 1, key_set: 1 },
+        release: [0; 32],
+        sha256: sha256::software,
+    };
     let image = image::load(&mut store, &mut Heap, &conditions).unwrap();
     assert_eq!((image.kernel.length(), image.kernel.entry_offset()), (0x6000, 0x10));
     let memory = &image.kernel.memory;
@@ -260,8 +287,13 @@ fn a_base_that_stays_on_its_slot_is_left_there() {
         let header = Header { flags_optional, ..Header::parse(&bytes).unwrap() };
         bytes[..4096].copy_from_slice(&header.encode().unwrap());
         bytes[16384 + 0x3000] ^= 1;
-        let conditions =
-            Conditions { accept: &accept, profile: None, floor: 1, release: [0; 32], sha256: sha256::software };
+        let conditions = Conditions {
+            accept: &accept,
+            profile: None,
+            floors: Floors { rollback: 1, key_set: 1 },
+            release: [0; 32],
+            sha256: sha256::software,
+        };
         let bytes = slot(bytes).unwrap();
         image::load(&mut Bytes { bytes: &bytes, partition, unreadable: false }, &mut Heap, &conditions)
     };
@@ -273,10 +305,95 @@ fn a_base_that_stays_on_its_slot_is_left_there() {
 }
 
 #[test]
-fn a_good_slot_boots_and_writes_nothing() {
+fn boots_of_a_good_slot_are_counted_until_the_system_is_ready() {
+    let mut fake = Fake::new(slot(image(1)), slot(image(2)));
+    fake = fake.with_block(Entry { priority: 14, ..good(1) }, good(2), 1);
+    for count in 1..=bootctl::UNFINISHED_MAX {
+        assert_eq!(fake.boot(), Ok(B));
+        assert_eq!((fake.entry(Slot::B).unfinished_boots, fake.writes), (count, usize::from(count)));
+    }
+    assert_eq!(fake.entry(Slot::B).reason_code, reason::HANG);
+    assert_eq!(fake.boot(), Ok(A), "five times in a row are enough");
+    assert!(fake.reports.is_empty());
+    // When that cannot be written, a good slot boots all the same.
     let mut fake = Fake::new(slot(image(1)), None).with_block(good(1), Entry::EMPTY, 1);
+    fake.read_only = true;
     assert_eq!(fake.boot(), Ok(A));
-    assert_eq!((fake.writes, fake.reports.len()), (0, 0));
+    assert_eq!(fake.reports.len(), 1);
+    // Alone, it goes on booting.
+    let stuck = Entry { unfinished_boots: u8::MAX, ..good(1) };
+    let mut alone = Fake::new(slot(image(1)), None).with_block(stuck, Entry::EMPTY, 1);
+    assert_eq!(alone.boot(), Ok(A));
+    assert_eq!(alone.entry(Slot::A).unfinished_boots, u8::MAX);
+}
+
+#[test]
+fn floors_above_every_good_slot_are_damage() {
+    let newest = Entry { key_set: 2, ..good(5) };
+    let with_floors = |rollback_floor, key_set_floor, a: Entry, b: Entry| {
+        let mut fake = Fake::new(slot(image(5)), slot(image(3)));
+        let mut block = Block::empty();
+        block.set_slot(Slot::A, &a);
+        block.set_slot(Slot::B, &b);
+        block.set_marks(&bootctl::Marks { rollback_floor, key_set_floor, ..block.marks() });
+        fake.copies[0] = bootctl::first_write(block).block.bytes().to_vec();
+        fake
+    };
+    let older = Entry { priority: 14, key_set: 1, ..good(3) };
+    for (rollback, key_set, back) in [(u64::MAX, 1, (3, 1)), (6, 0, (3, 0)), (3, 9, (3, 1)), (99, u32::MAX, (3, 1))] {
+        let mut fake = with_floors(rollback, key_set, newest, older);
+        assert_eq!(fake.boot(), Ok(A), "{rollback} {key_set}");
+        let marks = fake.current().unwrap().block.marks();
+        assert_eq!((marks.rollback_floor, marks.key_set_floor), back, "{rollback} {key_set}");
+        assert_eq!(fake.reports.len(), 1);
+    }
+    // What the block says of its slots does not help: the headers are read.
+    let liar = Entry { rollback_index: u64::MAX, ..newest };
+    assert_eq!(with_floors(u64::MAX, 0, liar, Entry { rollback_index: u64::MAX, ..older }).boot(), Ok(A));
+    // Honest floors stand: below the newest, and that of the one slot that is good.
+    let mut fake = with_floors(5, 2, newest, older);
+    assert_eq!(fake.boot(), Ok(A));
+    assert_eq!(fake.current().unwrap().block.rollback_floor(), 5);
+    // A release on trial proves nothing of a floor.
+    let mut fake = with_floors(4, 0, trial(3, 5), older);
+    assert_eq!(fake.boot(), Ok(A), "it stands on the floor that is left");
+    assert_eq!(fake.current().unwrap().block.rollback_floor(), 3);
+}
+
+#[test]
+fn recovery_boots_what_verifies_without_a_try() {
+    let mut fake = Fake::new(slot(image(1)), slot(image(2)));
+    fake = fake.with_block(Entry { priority: 0, ..good(1) }, trial(0, 2), 1);
+    let disk = Disk::Slots(fake.current().map(Box::new));
+    let Ok(boot) = choose(&mut fake, disk, false) else { panic!("nothing boots") };
+    assert_eq!((boot.source, boot.recovery), (A, true), "the good one, though it is unbootable");
+    // Asked for: also where a slot would boot; nothing is counted.
+    let mut fake = Fake::new(slot(image(1)), slot(image(2))).with_block(good(1), trial(3, 2), 1);
+    let disk = Disk::Slots(fake.current().map(Box::new));
+    let Ok(boot) = choose(&mut fake, disk, true) else { panic!("nothing boots") };
+    assert_eq!((boot.source, boot.recovery, fake.writes), (A, true, 0));
+    // The checks are the same: below the floor, or damaged, is not booted.
+    let mut damaged = image(2);
+    damaged[16384] ^= 1;
+    let mut fake = Fake::new(slot(image(1)), slot(damaged)).with_block(trial(0, 1), Entry { bad: 1, ..good(2) }, 2);
+    assert_eq!(fake.boot().unwrap_err().last().unwrap().source, Source::Esp);
+}
+
+#[test]
+fn keys_below_the_floor_are_refused() {
+    let with_key_floor = |key_set_floor| {
+        let mut fake = Fake::new(slot(image(3)), slot(image(5)));
+        let mut block = Block::empty();
+        block.set_slot(Slot::A, &Entry { key_set: 1, ..good(3) });
+        block.set_slot(Slot::B, &Entry { priority: 14, key_set: 2, ..good(5) });
+        block.set_marks(&bootctl::Marks { rollback_floor: 3, key_set_floor, ..block.marks() });
+        fake.copies[0] = bootctl::first_write(block).block.bytes().to_vec();
+        fake
+    };
+    assert_eq!(with_key_floor(1).boot(), Ok(A));
+    let mut fake = with_key_floor(2);
+    assert_eq!(fake.boot(), Ok(B));
+    assert_eq!(fake.entry(Slot::A).reason_text(), "key set 1 is below the floor 2");
 }
 
 #[test]
@@ -293,9 +410,7 @@ fn a_slot_on_trial_has_its_tries_then_goes_back() {
     let b = fake.entry(Slot::B);
     assert_eq!((b.priority, b.reason_code, b.bad), (0, reason::TRIES, 0));
     assert_eq!(fake.current().unwrap().block.last_booted(), Some(Slot::A));
-    let writes = fake.writes;
     assert_eq!(fake.boot(), Ok(A));
-    assert_eq!(fake.writes, writes);
 }
 
 #[test]
@@ -308,7 +423,20 @@ fn a_try_that_cannot_be_written_is_not_booted() {
     assert_eq!(fake.entry(Slot::B).tries, 2);
     let mut alone = Fake::new(None, slot(image(2))).with_block(Entry::EMPTY, trial(2, 2), 1);
     alone.read_only = true;
-    assert!(alone.boot().is_err());
+    let disk = Disk::Slots(alone.current().map(Box::new));
+    let Ok(boot) = choose(&mut alone, disk, false) else { panic!("nothing boots") };
+    assert!(boot.recovery, "to be repaired, and for nothing else");
+}
+
+#[test]
+fn a_file_boots_only_what_is_marked_dev() {
+    let mut fake = Fake::new(None, None);
+    let mut bytes = image(1);
+    let header = Header { flags_critical: 0, ..Header::parse(&bytes).unwrap() };
+    bytes[..4096].copy_from_slice(&header.encode().unwrap());
+    fake.esp = Some(bytes);
+    let Err(Refused(attempts)) = choose(&mut fake, Disk::NoSlots, false) else { panic!("booted") };
+    assert_eq!(attempts[0].why, "only a release marked dev boots from a file");
 }
 
 /// Each fault in slot a: what is said of it, and b boots.
@@ -380,7 +508,7 @@ fn a_file_that_ends_early_is_truncated() {
     {
         let mut fake = Fake::new(None, None);
         fake.esp = Some(bytes[..length].to_vec());
-        let Err(Refused(attempts)) = choose(&mut fake, Disk::NoSlots) else { panic!("booted at {length}") };
+        let Err(Refused(attempts)) = choose(&mut fake, Disk::NoSlots, false) else { panic!("booted at {length}") };
         assert_eq!(attempts[0].what, what, "{length}");
     }
 }
@@ -415,7 +543,7 @@ fn a_slot_that_cannot_be_read_is_not_bad_and_is_noted_once() {
     assert_eq!((a.bad, a.priority, a.reason_code), (0, 15, reason::UNREADABLE));
     let writes = fake.writes;
     assert_eq!(fake.boot(), Ok(B));
-    assert_eq!(fake.writes, writes);
+    assert_eq!(fake.writes, writes + 1, "the boot is counted, and no more");
     fake.unreadable = None;
     assert_eq!(fake.boot(), Ok(A), "it may come back");
 }
@@ -425,24 +553,32 @@ fn when_nothing_boots_every_reason_is_handed_back() {
     let bad = Entry { bad: 1, ..good(1) };
     let mut spent = trial(0, 1);
     spent.set_reason(reason::PANIC, "panic at boot");
-    let mut fake = Fake::new(slot(image(1)), slot(image(1))).with_block(bad, spent, 1);
+    let mut fake = Fake::new(None, None).with_block(bad, spent, 1);
     let attempts = fake.boot().unwrap_err();
     let said: Vec<_> = attempts.iter().map(|attempt| (attempt.source, attempt.why.as_str())).collect();
     assert_eq!(
         said,
-        [(A, "it failed verification"), (B, "its tries are used up (panic at boot)"), (Source::Esp, "not there")]
+        [
+            (A, "it failed verification"),
+            (B, "its tries are used up (panic at boot)"),
+            (A, "not there"),
+            (B, "not there"),
+            (Source::Esp, "not there")
+        ]
     );
     // Only what was tried and failed is an error of this boot.
-    assert_eq!(fake.reports.iter().map(|attempt| attempt.source).collect::<Vec<_>>(), [Source::Esp]);
+    assert_eq!(fake.reports.iter().map(|attempt| attempt.source).collect::<Vec<_>>(), [A, B, Source::Esp]);
 }
 
 #[test]
 fn base_img_boots_without_slots_and_after_them() {
     let mut fake = Fake::new(None, None);
-    assert!(matches!(choose(&mut fake, Disk::NoSlots), Err(Refused(attempts)) if attempts[0].source == Source::Esp));
+    assert!(
+        matches!(choose(&mut fake, Disk::NoSlots, false), Err(Refused(attempts)) if attempts[0].source == Source::Esp)
+    );
     fake.esp = Some(image(1));
-    let Ok(boot) = choose(&mut fake, Disk::NoSlots) else { panic!("base.img does not boot") };
-    assert_eq!((boot.source, boot.floor, boot.current), (Source::Esp, 0, None));
+    let Ok(boot) = choose(&mut fake, Disk::NoSlots, false) else { panic!("base.img does not boot") };
+    assert_eq!((boot.source, boot.floors, boot.current), (Source::Esp, Floors::default(), None));
     let mut fake = Fake::new(None, None).with_block(Entry { bad: 1, ..good(1) }, Entry::EMPTY, 5);
     fake.esp = Some(image(5));
     assert_eq!(fake.boot(), Ok(Source::Esp));

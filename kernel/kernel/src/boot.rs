@@ -100,8 +100,12 @@ fn bring_up() {
     drivers::init();
     panic::test();
     open_files();
-    // Without persistent data the system is up all the same.
-    fs::data::mount();
+    // Without persistent data the system is up all the same; who repairs it wants none.
+    if info().flags & bootinfo::flag::RECOVERY == 0 {
+        fs::data::mount();
+    } else {
+        event!("data.none", why = "recovery");
+    }
     process::start_init();
 }
 
@@ -168,6 +172,7 @@ fn find_sections(info: &mut BootInfo, start: u64, length: u64) {
 fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
     let bytes = |start, length| kmap::map_bytes(start, length as u64).expect("room for a window");
     let info: BootInfo = kmap::read_plain(bytes(block, size_of::<BootInfo>()), 0).expect("a whole block");
+    let info = info.known();
     info.check().unwrap_or_else(|error| panic!("boot-info block at {block:#x}: {error}"));
     let count = info.memory_map_count as usize;
     assert!(count <= storage.len(), "memory map of {count} regions; {} are the most", storage.len());

@@ -11,6 +11,7 @@ use bootctl::Current;
 use bootinfo::{BootInfo, MapFull, MemoryMap, Region, RegionKind};
 use bootplan::image::Image;
 use bootplan::{Boot, Source};
+use release::trust::Roots;
 use uefi::boot::{self, MemoryType};
 use uefi::mem::memory_map::MemoryMap as _;
 use uefi::runtime::{self, ResetType};
@@ -36,7 +37,12 @@ pub struct Handoff {
 
 impl Handoff {
     /// Collects what the kernel is told; the text says why not.
-    pub fn prepare(boot: Boot<Pages>, disk_guid: [u8; 16], started: u64) -> Result<Self, &'static str> {
+    pub fn prepare(
+        boot: Boot<Pages>,
+        roots: &Roots<'_>,
+        disk_guid: [u8; 16],
+        started: u64,
+    ) -> Result<Self, &'static str> {
         let block = Pages::allocate(BLOCK_BYTES, bootinfo::PAGE).ok_or("no memory for the boot-info block")?;
         let image = &boot.image;
         let tables = Tables::find();
@@ -65,10 +71,20 @@ impl Handoff {
                 Source::Esp => bootinfo::slot::ESP,
             },
             disk_guid,
-            rollback_floor: boot.floor,
+            rollback_floor: boot.floors.rollback,
+            key_set_floor: boot.floors.key_set,
+            flags: if boot.recovery { bootinfo::flag::RECOVERY } else { 0 },
+            key_set: image.key_set,
+            rollback_index: image.header.rollback_index,
+            release_digest: image.release_digest,
+            root_count: roots.keys.len() as u32,
+            root_threshold: roots.threshold as u32,
             loader_start_ticks: started,
             ..BootInfo::empty()
         };
+        for (place, key) in info.roots.iter_mut().zip(roots.keys) {
+            *place = *key;
+        }
         info.entropy_length = facts::entropy(&mut info.entropy);
         (info.time, info.time_ticks) = (facts::time(), ticks());
         if let Some(Current { block, copy, .. }) = &boot.current {

@@ -25,10 +25,12 @@ use core::time::Duration;
 
 use alloc::string::String;
 
-use bootplan::image::{self, Conditions, Image, LoadError};
+use bootctl::Slot;
+use bootplan::image::{self, Accepted, Conditions, Floors, Image, LoadError};
 use bootplan::{Attempt, Boot, Machine, Refused, Source};
-use release::trust::{self, Roots};
+use release::trust::{self, Roots, TrustError};
 use uefi::boot::{EventType, TimerTrigger, Tpl};
+use uefi::proto::console::text::Key;
 use uefi::{Status, boot, entry, runtime, system};
 
 use console::{event, ticks};
@@ -47,8 +49,8 @@ fn main() -> Status {
     let mut medium = Medium::open();
     let disk = medium.state();
     let mut loader = Loader { medium, roots: roots.roots(), sha256: sha256::best() };
-    match bootplan::choose(&mut loader, disk) {
-        Ok(boot) => start(loader.medium, boot, started),
+    match bootplan::choose(&mut loader, disk, is_recovery_asked_for()) {
+        Ok(boot) => start(loader.medium, boot, &roots.roots(), started),
         Err(refused) => give_up(&refused),
     }
 }
@@ -62,13 +64,21 @@ struct Loader<'a> {
 impl Machine for Loader<'_> {
     type Buffer = Pages;
 
-    fn load(&mut self, source: Source, floor: u64, release: [u8; 32]) -> Result<Image<Pages>, LoadError> {
-        let accept = |area: &[u8]| trust::accept(area, &self.roots).map(|trusted| (trusted.header, trusted.digest));
-        let conditions = Conditions { accept: &accept, profile: PROFILE, floor, release, sha256: self.sha256 };
+    fn load(&mut self, source: Source, floors: Floors, release: [u8; 32]) -> Result<Image<Pages>, LoadError> {
+        let accept = |area: &[u8]| accept(area, &self.roots);
+        let conditions = Conditions { accept: &accept, profile: PROFILE, floors, release, sha256: self.sha256 };
         match source {
             Source::Slot(slot) => image::load(&mut self.medium.slot(slot)?, &mut Firmware, &conditions),
             Source::Esp => image::load(&mut self.medium.base_img()?, &mut Firmware, &conditions),
         }
+    }
+
+    fn marks(&mut self, slot: Slot) -> Result<Floors, LoadError> {
+        let accept = |area: &[u8]| accept(area, &self.roots);
+        let (floors, release) = (Floors::default(), [0; 32]);
+        let conditions = Conditions { accept: &accept, profile: PROFILE, floors, release, sha256: self.sha256 };
+        let (accepted, _) = image::load_header(&mut self.medium.slot(slot)?, &mut Firmware, &conditions)?;
+        Ok(Floors { rollback: accepted.header.rollback_index, key_set: accepted.key_set })
     }
 
     fn write(&mut self, write: &bootctl::Write) -> Result<(), String> {
@@ -80,13 +90,27 @@ impl Machine for Loader<'_> {
     }
 }
 
-fn start(medium: Medium, boot: Boot<Pages>, started: u64) -> Status {
+/// Who signed a release, held to root's keys.
+fn accept(area: &[u8], roots: &Roots<'_>) -> Result<Accepted, TrustError> {
+    let trusted = trust::accept(area, roots)?;
+    Ok(Accepted { header: trusted.header, digest: trusted.digest, key_set: trusted.key_set.version })
+}
+
+/// Whether somebody at the console has pressed R: a key that is held down is seen, and nobody is waited for.
+fn is_recovery_asked_for() -> bool {
+    let is_r = |key: Key| matches!(key, Key::Printable(letter) if matches!(char::from(letter), 'r' | 'R'));
+    // As many as a keyboard buffers.
+    (0..64).map_while(|_| system::with_stdin(|input| input.read_key()).ok().flatten()).any(is_r)
+}
+
+fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, started: u64) -> Status {
     let digest = boot.image.release_digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     event!(
         "loader.slot",
         slot = boot.source.name(),
         version = boot.image.header.version.as_str(),
-        digest = format_args!("{digest:016x}")
+        digest = format_args!("{digest:016x}"),
+        recovery = u8::from(boot.recovery)
     );
     let kernel = &boot.image.kernel;
     event!(
@@ -98,7 +122,7 @@ fn start(medium: Medium, boot: Boot<Pages>, started: u64) -> Status {
     let disk_guid = medium.disk_guid();
     // Closes what is open on the disk before the firmware goes.
     drop(medium);
-    match handoff::Handoff::prepare(boot, disk_guid, started) {
+    match handoff::Handoff::prepare(boot, roots, disk_guid, started) {
         Ok(handoff) => {
             event!("loader.exit", kernel_entry = format_args!("{:#x}", handoff.entry()));
             handoff.jump()

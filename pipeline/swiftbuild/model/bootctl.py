@@ -34,6 +34,8 @@ class SlotEntry(Record):
     release_digest: Bytes32 = NO_DIGEST
     version: str = ""
     reason_code: U16 = 0
+    key_set: U32 = 0
+    """Version of the key set that the release carries; 0: not recorded."""
     reason_time: U64 = 0
     reason: str = ""
 

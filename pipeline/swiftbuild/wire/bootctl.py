@@ -15,7 +15,7 @@ LENGTH = 736
 DIGEST_AT = 4064
 SEQUENCE_MAX = (1 << 64) - 1
 HEAD = struct.Struct("<8sHHIQQQ8IQB15s")
-SLOT = struct.Struct("<5B3sQ32s32sH6sQ96s64s")
+SLOT = struct.Struct("<5B3sQ32s32sH2sIQ96s64s")
 assert HEAD.size == 96 and SLOT.size == 256  # noqa: S101
 
 
@@ -35,7 +35,7 @@ def encode(block: BootControl, keep: Buffer | None = None) -> bytes:
         SLOT.pack_into(
             out, at, slot.priority, slot.tries, slot.successful, slot.bad, slot.unfinished_boots, old[5],
             slot.rollback_index, slot.release_digest, padded(slot.version.encode(), 32), slot.reason_code, old[10],
-            slot.reason_time, padded(slot.reason.encode(), 96), old[13],
+            slot.key_set, slot.reason_time, padded(slot.reason.encode(), 96), old[14],
         )  # fmt: skip
     out[608:736] = b"".join(block.failed_releases)
     out[DIGEST_AT:] = hashlib.sha256(out[:DIGEST_AT]).digest()
@@ -79,8 +79,8 @@ def decode(raw: Buffer) -> BootControl:
 
 
 def _slot(raw: Buffer, index: int) -> SlotEntry:
-    (priority, tries, successful, bad, unfinished, _, rollback_index, digest, version, reason_code, _, reason_time,
-     reason, _) = SLOT.unpack_from(raw, HEAD.size + index * SLOT.size)  # fmt: skip
+    (priority, tries, successful, bad, unfinished, _, rollback_index, digest, version, reason_code, _, key_set,
+     reason_time, reason, _) = SLOT.unpack_from(raw, HEAD.size + index * SLOT.size)  # fmt: skip
     return SlotEntry(
         priority=priority,
         tries=tries,
@@ -91,6 +91,7 @@ def _slot(raw: Buffer, index: int) -> SlotEntry:
         release_digest=digest,
         version=_text(version),
         reason_code=reason_code,
+        key_set=key_set,
         reason_time=reason_time,
         reason=_text(reason),
     )

@@ -1,6 +1,8 @@
 //! The nodes of disks and partitions: who may write what, and their device control.
 //!
-//! What a file system or the base lies on is written by nobody else: its node, and that of the whole disk, can only be read. A node's pages are
+//! What a file system or the base lies on is written by nobody else: its node, and that of the whole disk, can only be read. Of the disk that was
+//! booted from nothing but the data partition is written by anybody, root included; the first process may open what an update changes, to hand it
+//! to the service that updates the system: the slot that does not run, the EFI system partition, the package store. A node's pages are
 //! its own; so that what was written through one is seen through another of the same disk, opening a node writes what is dirty in the others.
 
 use alloc::sync::Arc;
@@ -14,8 +16,8 @@ use linux::flags::{
 };
 use vfs::{BlockDevice, BlockFile, Device, Sink, Source};
 
-use super::Kernel;
-use crate::drivers::block::{self, Part, SECTOR};
+use super::{Kernel, bootctl, devices};
+use crate::drivers::block::{self, Kind, Part, SECTOR};
 use crate::mm::user;
 use crate::process::current;
 use crate::sync::Once;
@@ -39,12 +41,15 @@ fn nodes() -> &'static [Node] {
 /// Opens the block device of this number.
 ///
 /// # Errors
-/// `ENXIO` when there is none; to write it `EROFS` for one that is read-only and `EBUSY` for one that is in use.
+/// `ENXIO` when there is none; to write it `EROFS` for one that is read-only, `EBUSY` for one that is in use, and `EPERM` for what updates change.
 pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno> {
     let node = nodes().iter().find(|node| node.part.device_number() == number).ok_or(Errno::ENXIO)?;
     let is_writable = flags & O_ACCMODE != O_RDONLY;
     if is_writable && Device::<Kernel>::is_read_only(&*node.part) {
         return Err(Errno::EROFS);
+    }
+    if is_writable && is_kept(&node.part) {
+        return Err(Errno::EPERM);
     }
     if (is_writable || flags & O_EXCL != 0) && is_in_use(&node.part) {
         return Err(Errno::EBUSY);
@@ -54,6 +59,23 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
         let _ = vfs::cache::WriteBack::write_back(&*other.device);
     }
     Ok(Arc::new(Open { node, file: node.device.open(), is_writable }))
+}
+
+/// A part of the disk that was booted from that whoever asks must not write.
+fn is_kept(part: &Part) -> bool {
+    if !block::boot_disk().is_some_and(|disk| Arc::ptr_eq(&disk, &part.disk)) {
+        return false;
+    }
+    match part.kind() {
+        Some(Kind::Data) => false,
+        Some(Kind::Esp | Kind::Pkgs) => !devices::is_system(),
+        Some(Kind::BaseA | Kind::BaseB) => {
+            let running = bootctl::running_slot().map(Kind::of);
+            !devices::is_system() || running.is_none() || part.kind() == running
+        }
+        // The whole disk, the boot-control block (/dev/bootctl is its way), and partitions that are none of ours.
+        Some(Kind::Bootctl) | None => true,
+    }
 }
 
 /// It is claimed; or it is a whole disk of which a part is.
@@ -80,6 +102,11 @@ impl Open {
         let [start, length]: [u64; 2] = user::read(argument)?;
         if !self.is_writable {
             return Err(Errno::EBADF);
+        }
+        if block::boot_disk().is_some_and(|disk| Arc::ptr_eq(&disk, &self.node.part.disk))
+            && self.node.part.kind() != Some(Kind::Data)
+        {
+            return Err(Errno::EPERM);
         }
         let end = start.checked_add(length).ok_or(Errno::EINVAL)?;
         if !start.is_multiple_of(SECTOR) || !length.is_multiple_of(SECTOR) {

@@ -12,9 +12,8 @@ use vfs::access::Credentials;
 use vfs::tmpfs;
 use vfs::{Sink, Source};
 
-use super::mounts;
 use super::tty::{self, OpenTerminal};
-use super::{At, Kernel, Mount, Path, PathContext, Volume};
+use super::{At, Kernel, Mount, Path, PathContext, Volume, bootctl, mounts};
 use crate::drivers::block;
 use crate::process::{current, job, table};
 use crate::{events, random, sched};
@@ -31,13 +30,14 @@ const CONSOLE: u64 = device(5, 1);
 pub const SERIAL: u64 = device(204, 64);
 /// Ours: major 240 is for local use (Linux, devices.txt).
 const EVENTS: u64 = device(240, 0);
+const BOOTCTL: u64 = device(240, 1);
 
 /// Bytes of random numbers made at once.
 const RANDOM_CHUNK: usize = 256;
 /// The longest line that is written to the events or the log; more is a second line.
 const LINE_MAX: usize = 480;
 
-const NODES: [(&str, u64, u32); 10] = [
+const NODES: [(&str, u64, u32); 11] = [
     ("null", NULL, 0o666),
     ("zero", ZERO, 0o666),
     ("full", FULL, 0o666),
@@ -48,6 +48,7 @@ const NODES: [(&str, u64, u32); 10] = [
     ("console", CONSOLE, 0o600),
     ("ttyAMA0", SERIAL, 0o620),
     ("events", EVENTS, 0o620),
+    ("bootctl", BOOTCTL, 0o644),
 ];
 
 const LINKS: [(&str, &str); 4] = [
@@ -88,6 +89,9 @@ fn add_disks(context: &PathContext) -> Result<(), Errno> {
         let (target, name) = (format!("../../{}", part.name), format!("disk/by-partlabel/{}", kind.name()));
         vfs::create::symlink(context, target.as_bytes(), &At::cwd(name.as_bytes()))?;
     }
+    if let Some(part) = bootctl::running_slot().and_then(|slot| block::boot_part(block::Kind::of(slot.other()))) {
+        vfs::create::symlink(context, format!("../{}", part.name).as_bytes(), &At::cwd(b"disk/inactive"))?;
+    }
     Ok(())
 }
 
@@ -103,6 +107,7 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
         RANDOM | URANDOM => Arc::new(Memory::Random),
         KMSG => Arc::new(Memory::Log),
         EVENTS => Arc::new(Memory::Events),
+        BOOTCTL => return bootctl::open(flags),
         TTY => Arc::new(OpenTerminal::of_session(job::terminal_of(&current().process).ok_or(Errno::ENXIO)?)),
         CONSOLE if is_system() => Arc::new(OpenTerminal::of_system(tty::console().clone())),
         CONSOLE => Arc::new(OpenTerminal::of_session(tty::console().clone())),
@@ -117,7 +122,7 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
 }
 
 /// The kernel itself opens a device, or the first process: what they open they hand to services.
-fn is_system() -> bool {
+pub fn is_system() -> bool {
     sched::current().data().is_none() || current().process.pid == table::INIT
 }
 

@@ -3,6 +3,7 @@
 //! - `user`     reads and writes straight to and from the user's memory
 //! - `devices`  /dev, and who serves which device number
 //! - `block`    the nodes of disks and partitions
+//! - `bootctl`  /dev/bootctl: the boot-control block, and what may be made of it
 //! - `data`     /data, and the thread that writes back
 //! - `pipe`     pipes and FIFOs
 //! - `locks`    advisory locks
@@ -15,6 +16,7 @@
 
 pub mod base;
 pub mod block;
+mod bootctl;
 pub mod data;
 pub mod devices;
 pub mod locks;

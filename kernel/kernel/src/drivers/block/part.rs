@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use bootctl::Slot;
 use gpt::{Guid, Table, Unreadable};
 use linux::Errno;
 use vfs::device::{BLOCK_SIZE, Run, check_range};
@@ -27,6 +28,8 @@ const VIRTIO_MAJOR: u32 = 254;
 /// What a partition is for (docs/formats/disk.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// What the firmware reads.
+    Esp,
     /// Slot A.
     BaseA,
     /// Slot B.
@@ -41,7 +44,16 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::BaseA, Self::BaseB, Self::Bootctl, Self::Pkgs, Self::Data];
+    pub const ALL: [Self; 6] = [Self::Esp, Self::BaseA, Self::BaseB, Self::Bootctl, Self::Pkgs, Self::Data];
+
+    /// Of a slot.
+    #[must_use]
+    pub const fn of(slot: Slot) -> Self {
+        match slot {
+            Slot::A => Self::BaseA,
+            Slot::B => Self::BaseB,
+        }
+    }
 
     /// Its name in the table.
     #[must_use]
@@ -52,6 +64,7 @@ impl Kind {
     /// Type and name: the slots share a type.
     const fn identity(self) -> (&'static Guid, &'static str) {
         match self {
+            Self::Esp => (&gpt::types::ESP, "esp"),
             Self::BaseA => (&gpt::types::BASE, "base_a"),
             Self::BaseB => (&gpt::types::BASE, "base_b"),
             Self::Bootctl => (&gpt::types::BOOTCTL, "bootctl"),

@@ -16,7 +16,7 @@ use crate::arch::cpu::{self, Cpu};
 use crate::arch::irq::{self, Trigger};
 use crate::arch::{idreg, timer};
 use crate::drivers::block;
-use crate::mm::{self, frames};
+use crate::mm::{self, frames, kmap};
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
 use crate::{boot, clock, events, random};
@@ -31,6 +31,7 @@ const KIB: u64 = 1024;
 
 /// /proc, but for processes. Leaves of one directory stand together.
 pub const LEAVES: &[Leaf] = &[
+    Leaf::new("boot", boot_facts),
     Leaf::new("cmdline", command_line),
     Leaf::new("cpuinfo", cpuinfo),
     Leaf::new("events", || Ok(events::text())),
@@ -41,6 +42,7 @@ pub const LEAVES: &[Leaf] = &[
     Leaf::new("loadavg", loadavg),
     Leaf::new("meminfo", meminfo),
     Leaf::new("partitions", partitions),
+    Leaf::new("release", release_area),
     Leaf::new("stat", stat),
     Leaf::new("sys/kernel/cap_last_cap", || Ok(b"40\n".into())),
     Leaf { path: "sys/kernel/hostname", mode: 0o644, text: hostname_text, store: Some(set_hostname) },
@@ -72,6 +74,39 @@ pub const MACHINE_LEAVES: &[Leaf] = &[
 /// What `uname` calls the version.
 pub fn version_name() -> String {
     format!("#1 SMP swift-os {} {}", env!("CARGO_PKG_VERSION"), option_env!("SWIFT_BUILD").unwrap_or("unknown"))
+}
+
+/// What was booted and what the loader held it to: `KEY VALUE` lines (docs/formats/bootctl.md, "What a running system knows").
+fn boot_facts() -> Made {
+    let info = boot::info();
+    let mut text = String::new();
+    let slot = match info.slot {
+        bootinfo::slot::A => "a",
+        bootinfo::slot::B => "b",
+        bootinfo::slot::ESP => "esp",
+        _ => "initrd",
+    };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "slot {slot}");
+    let _ = writeln!(text, "recovery {}", u8::from(info.flags & bootinfo::flag::RECOVERY != 0));
+    let _ = writeln!(text, "release {}", hex(&info.release_digest));
+    let _ = writeln!(text, "rollback_index {}", info.rollback_index);
+    let _ = writeln!(text, "rollback_floor {}", info.rollback_floor);
+    let _ = writeln!(text, "key_set {}", info.key_set);
+    let _ = writeln!(text, "key_set_floor {}", info.key_set_floor);
+    let _ = writeln!(text, "root_threshold {}", info.root_threshold);
+    for root in info.root_keys() {
+        let _ = writeln!(text, "root {}", hex(root));
+    }
+    Ok(text.into_bytes())
+}
+
+/// Header and signature area of the release that runs, as the loader verified them.
+fn release_area() -> Made {
+    let start = boot::info().header_start;
+    let area = if start == 0 { None } else { kmap::base_bytes(start, release::AREA_SIZE as u64) };
+    area.map(Vec::from).ok_or(Errno::ENODATA)
 }
 
 fn command_line() -> Made {
