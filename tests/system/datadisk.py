@@ -25,8 +25,10 @@ THROUGH = {"driver": "raw"}
 class Disk:
     """A machine's disk, from boot to boot."""
 
-    def __init__(self, profile: str, folder: Path, *packages: str, image: Path | None = None) -> None:
-        self.spec: Spec = MACHINES[profile]
+    def __init__(
+        self, profile: str, folder: Path, *packages: str, image: Path | None = None, spec: Spec | None = None
+    ) -> None:
+        self.spec: Spec = spec or MACHINES[profile]
         self.folder = folder
         self.boots = 0
         # An innermost filter that does nothing, so that another node can take its file's place.

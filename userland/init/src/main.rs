@@ -16,7 +16,9 @@ use init::service::{self, Service};
 use init::supervisor::{Supervisor, failure};
 use rt::event::Event;
 use rt::process::runtime::{KernelSigSet, Signal};
+use rt::rustix::fs::{Mode, OFlags, open};
 use rt::rustix::process::{Pid, WaitOptions, getpid, kill_process_group, wait};
+use spawn::Trusted;
 
 rt::entry!(run);
 
@@ -70,11 +72,11 @@ fn is_first() -> bool {
 fn watch(folder: &str, signals: &KernelSigSet) -> i32 {
     let mut log = Vec::new();
     let (services, broken) = load(folder, &mut log);
+    let trusted: Vec<Option<Trusted>> = services.iter().map(|service| trust(service, &mut log)).collect();
     let mut supervisor = Supervisor::new(services, broken, &mut log);
     loop {
-        start_due(&mut supervisor, &mut log);
-        supervisor.announce(&mut log);
-        send(&mut log);
+        start_due(&mut supervisor, &trusted, &mut log);
+        announce(&mut supervisor, &mut log);
         let now = rt::clock::now_ms();
         let wait = supervisor.next_due_ms().map(|due| due.saturating_sub(now));
         let request = match rt::process::wait_signal(signals, wait) {
@@ -125,11 +127,32 @@ fn load_one(file: &str, path: &str) -> Result<Service, service::Mistake> {
     Service::parse(&name, &text)
 }
 
+/// Opens the program of a service that is handed descriptors.
+fn trust(service: &Service, log: &mut Vec<Event>) -> Option<Trusted> {
+    Trusted::of(service).unwrap_or_else(|error| {
+        log.push(failure(&service.name, "program", rt::errno::text(error)));
+        None
+    })
+}
+
+/// Tells once how the boot went. A file says it too, for programs that come later.
+fn announce(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
+    supervisor.announce(log);
+    let is_ready = log.iter().any(|event| event.line().starts_with("boot.ready "));
+    send(log);
+    if is_ready && is_first() {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        if let Err(error) = open("/run/boot.ready", flags, Mode::from_raw_mode(0o644)) {
+            Event::new("init.error").with("what", "/run/boot.ready").with("why", rt::errno::text(error)).send();
+        }
+    }
+}
+
 /// Starts all that is due now, one after the other; one that tells when it is up is waited for.
-fn start_due(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
+fn start_due(supervisor: &mut Supervisor, trusted: &[Option<Trusted>], log: &mut Vec<Event>) {
     while let Some((index, service)) = supervisor.next_start(rt::clock::now_ms(), log) {
         let service = service.clone();
-        match spawn::start(&service) {
+        match spawn::start(&service, trusted[index].as_ref()) {
             Ok(child) => {
                 supervisor.started(index, child.pid.as_raw_nonzero().get().cast_unsigned(), rt::clock::now_ms(), log);
                 send(log);
@@ -147,7 +170,7 @@ fn start_due(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
                 supervisor.not_started(index, what, rt::errno::text(error), rt::clock::now_ms(), log);
             }
         }
-        send(log);
+        announce(supervisor, log);
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Service {
     pub tty: Option<String>,
     /// Whom it runs as.
     pub user: String,
+    /// Files and devices that init opens for it, to read and write.
+    pub open: Vec<String>,
     /// Services that must be up before.
     pub after: Vec<String>,
     /// What an exit leads to.
@@ -96,6 +98,7 @@ impl Service {
             args: Vec::new(),
             tty: None,
             user: "root".into(),
+            open: Vec::new(),
             after: Vec::new(),
             restart: Restart::OnFailure,
             backoff_ms: 100,
@@ -145,6 +148,7 @@ impl Service {
             "args" => self.args = words(value)?,
             "tty" => self.tty = Some(device(value)?),
             "user" => self.user = name(value)?,
+            "open" => self.open = words(value)?.iter().map(|w| absolute(w)).collect::<Result<_, _>>()?,
             "after" => self.after = words(value)?.iter().map(|w| name(w)).collect::<Result<_, _>>()?,
             "restart" => {
                 self.restart = choice(
@@ -255,7 +259,7 @@ mod tests {
     #[test]
     fn a_full_file_is_read() {
         let text = "# the console\n\nsummary = login = here\nexec=/sbin/getty\nargs = -t\t60  console\n tty = pts/0\n\
-                    user = guest\nafter = net log\nrestart = always\nbackoff = 250ms\nbackoff_max = 2s\n\
+                    user = guest\nopen = /dev/bootctl /dev/disk/inactive\nafter = net log\nrestart = always\nbackoff = 250ms\nbackoff_max = 2s\n\
                     restart_limit = 0\nstable = 1s\nready = notify\nready_timeout = 3s\nrequired_for_ready = yes\n";
         let expected = Service {
             name: "console".into(),
@@ -264,6 +268,7 @@ mod tests {
             args: ["-t", "60", "console"].map(String::from).to_vec(),
             tty: Some("pts/0".into()),
             user: "guest".into(),
+            open: vec!["/dev/bootctl".into(), "/dev/disk/inactive".into()],
             after: ["net", "log"].map(String::from).to_vec(),
             restart: Restart::Always,
             backoff_ms: 250,

@@ -3,9 +3,10 @@
 use alloc::{format, string::String, vec::Vec};
 use init::service::{Ready, Service};
 use rt::Errno;
-use rt::process::{Side, exec, fork, signal_set};
+use rt::event::Event;
+use rt::process::{Side, exec, exec_open, fork, signal_set};
 use rt::rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rt::rustix::fd::OwnedFd;
+use rt::rustix::fd::{AsRawFd, OwnedFd};
 use rt::rustix::fs::{Gid, Mode, OFlags, Uid, open};
 use rt::rustix::io::{FdFlags, fcntl_setfd, read, write};
 use rt::rustix::pipe::{PipeFlags, pipe_with};
@@ -14,7 +15,7 @@ use rt::rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rt::rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 /// Steps of a child before its program; their index travels to the parent when one fails.
-const STEPS: [&str; 5] = ["session", "tty", "user", "notify", "exec"];
+const STEPS: [&str; 6] = ["session", "tty", "user", "notify", "open", "exec"];
 
 /// A program that could not be started: at which step, and why.
 pub struct Failure {
@@ -31,8 +32,39 @@ pub struct Child {
 /// Whom the child becomes; `None` for root, whom init is already.
 type Identity = Option<(u32, Vec<u32>)>;
 
+/// What init opens for a service, and the program that it is handed to. The program was opened when the service was declared: what is mounted over its
+/// path later does not get the descriptors.
+pub struct Trusted {
+    program: OwnedFd,
+}
+
+impl Trusted {
+    /// Of a service that has `open`.
+    pub fn of(service: &Service) -> Result<Option<Self>, Errno> {
+        if service.open.is_empty() {
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        open(service.exec.as_str(), flags, Mode::empty()).map(|program| Some(Self { program }))
+    }
+}
+
+/// Opens what the service file names. One that cannot be opened is told of, and the service does without.
+fn opened(service: &Service) -> Vec<Option<OwnedFd>> {
+    let one = |path: &String| match open(path.as_str(), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => Some(fd),
+        Err(why) => {
+            let event = Event::new("service.open").with("name", &service.name).with("path", path);
+            event.with("why", rt::errno::text(why)).send();
+            None
+        }
+    };
+    service.open.iter().map(one).collect()
+}
+
 /// Starts the service's program. It runs when this returns: the exec closed the pipe that a failure would use.
-pub fn start(service: &Service) -> Result<Child, Failure> {
+pub fn start(service: &Service, trusted: Option<&Trusted>) -> Result<Child, Failure> {
+    let files = if trusted.is_some() { opened(service) } else { Vec::new() };
     let identity = identity(&service.user).map_err(|error| Failure { what: "user", error })?;
     let failed = |error| Failure { what: "process", error };
     let (report, report_to) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
@@ -42,7 +74,7 @@ pub fn start(service: &Service) -> Result<Child, Failure> {
     let pid = match fork().map_err(failed)? {
         Side::Parent(pid) => pid,
         Side::Child => {
-            let (step, error) = become_service(service, &identity, notify_to);
+            let (step, error) = become_service(service, &identity, notify_to, trusted, &files);
             let [low, high] = (error.raw_os_error() as u16).to_le_bytes();
             let _ = write(&report_to, &[step, low, high]);
             rt::start::exit(127)
@@ -71,7 +103,13 @@ fn identity(user: &str) -> Result<Identity, Errno> {
 }
 
 /// In the child: returns only if a step failed.
-fn become_service(service: &Service, identity: &Identity, notify: Option<&OwnedFd>) -> (u8, Errno) {
+fn become_service(
+    service: &Service,
+    identity: &Identity,
+    notify: Option<&OwnedFd>,
+    trusted: Option<&Trusted>,
+    files: &[Option<OwnedFd>],
+) -> (u8, Errno) {
     let prepared = (|| {
         rt::process::block_signals(&signal_set(&[])).map_err(|e| (0, e))?;
         setsid().map_err(|e| (0, e))?;
@@ -83,19 +121,26 @@ fn become_service(service: &Service, identity: &Identity, notify: Option<&OwnedF
         if let Some(pipe) = notify {
             fcntl_setfd(pipe, FdFlags::empty()).map_err(|e| (3, e))?;
         }
-        Ok(())
+        files.iter().flatten().try_for_each(|file| fcntl_setfd(file, FdFlags::empty())).map_err(|e| (4, e))
     })();
     if let Err(failed) = prepared {
         return failed;
     }
     let mut environment: Vec<String> = Vec::from(["PATH=/usr/bin".into(), "HOME=/".into()]);
     if let Some(pipe) = notify {
-        use rt::rustix::fd::AsRawFd;
         environment.push(format!("{}={}", rt::notify::VARIABLE, pipe.as_raw_fd()));
+    }
+    if !files.is_empty() {
+        let number = |file: &Option<OwnedFd>| file.as_ref().map_or("-".into(), |file| format!("{}", file.as_raw_fd()));
+        environment.push(format!("OPENED={}", files.iter().map(number).collect::<Vec<String>>().join(" ")));
     }
     let name = service.exec.rsplit('/').next().unwrap_or(&service.exec);
     let words: Vec<&str> = [name].into_iter().chain(service.args.iter().map(String::as_str)).collect();
-    (4, exec(&service.exec, &words, &environment))
+    let error = match trusted {
+        Some(trusted) => exec_open(&trusted.program, &words, &environment),
+        None => exec(&service.exec, &words, &environment),
+    };
+    (5, error)
 }
 
 /// With a terminal: it controls the session and is all three descriptors. Without: nothing to read, output as init's.

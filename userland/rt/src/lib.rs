@@ -14,13 +14,15 @@
 //! | `notify` | tells init that a service is up |
 //! | `event` | lines to the kernel's event channel |
 //! | `tty` | terminal modes |
-//! | `clock` | monotonic milliseconds |
+//! | `clock` | milliseconds since the start, and the date |
+//! | `device` | block devices beyond reading and writing |
 #![cfg_attr(swift_os, no_std)]
 
 #[doc(hidden)]
 pub extern crate alloc;
 
 pub mod clock;
+pub mod device;
 pub mod errno;
 pub mod event;
 pub mod fs;

@@ -2,6 +2,8 @@
 
 use alloc::{ffi::CString, string::String, vec::Vec};
 use core::ptr::null;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -29,6 +31,16 @@ pub fn fork() -> Result<Side, Errno> {
 
 /// Replaces this process by a program; returns only if that failed. A NUL inside a word is EINVAL.
 pub fn exec<A: AsRef<[u8]>, E: AsRef<[u8]>>(path: &str, arguments: &[A], environment: &[E]) -> Errno {
+    exec_at(CWD, path, arguments, environment)
+}
+
+/// The same for a program that is open already.
+pub fn exec_open<A: AsRef<[u8]>, E: AsRef<[u8]>>(program: impl AsFd, arguments: &[A], environment: &[E]) -> Errno {
+    exec_at(program.as_fd(), "", arguments, environment)
+}
+
+/// The program at a path, which begins at a directory; an empty one is that of the descriptor itself.
+fn exec_at<A: AsRef<[u8]>, E: AsRef<[u8]>>(from: BorrowedFd, path: &str, arguments: &[A], environment: &[E]) -> Errno {
     fn strings<T: AsRef<[u8]>>(words: &[T]) -> Option<Vec<CString>> {
         words.iter().map(|w| CString::new(w.as_ref()).ok()).collect()
     }
@@ -39,8 +51,9 @@ pub fn exec<A: AsRef<[u8]>, E: AsRef<[u8]>>(path: &str, arguments: &[A], environ
     else {
         return Errno::INVAL;
     };
+    let flags = if path.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
     // SAFETY: both arrays end in NULL, and their strings live until the call returns.
-    unsafe { runtime::execve(&path, pointers(&arguments).as_ptr(), pointers(&environment).as_ptr()) }
+    unsafe { runtime::execveat(from, &path, pointers(&arguments).as_ptr(), pointers(&environment).as_ptr(), flags) }
 }
 
 /// The set of some signals.

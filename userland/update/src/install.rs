@@ -1,0 +1,192 @@
+//! From the first byte to the trial. The order is what makes it safe, and every write of the block is on stable media before the next step:
+//!
+//! 1. The slot is made unbootable.
+//! 2. The release is copied to it; what is there already is left alone, so that an install that was cut goes on where it stopped, by what the slot
+//!    holds and not by what somebody noted.
+//! 3. The slot is settled: on stable media, and read from there afterwards.
+//! 4. All of it is read back and held to the header and signatures that were verified, not to the source.
+//! 5. One write of the block gives it priority and tries; a copy of the running release is good as it is.
+//!
+//! A cut before 5 leaves a slot that nothing boots; the running one was never touched.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bootctl::{change, change::Release};
+use release::{AREA_SIZE, Header};
+use rt::Errno;
+
+use crate::content::{self, Check, Fault};
+use crate::{BootControl, CHUNK, Slot, Source};
+
+/// Why an install ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The release cannot be read.
+    Source(u64, Errno),
+    /// The slot cannot be written.
+    Slot(u64, Errno),
+    /// The slot cannot be settled.
+    Settle(Errno),
+    /// What was read back is not what was verified.
+    ReadBack(Fault),
+    /// The boot-control block cannot be written.
+    BootControl(Errno),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(at, Errno::NODATA) => write!(f, "the release ends before byte {at}"),
+            Self::Source(at, why) => write!(f, "cannot read the release at byte {at}: {}", rt::errno::text(*why)),
+            Self::Slot(at, why) => write!(f, "cannot write the slot at byte {at}: {}", rt::errno::text(*why)),
+            Self::Settle(why) => write!(f, "the slot's bytes did not reach the disk: {}", rt::errno::text(*why)),
+            Self::ReadBack(fault) => write!(f, "read back from the slot: {fault}"),
+            Self::BootControl(why) => write!(f, "cannot write the boot-control block: {}", rt::errno::text(*why)),
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is done just now.
+    pub phase: &'static str,
+    /// Bytes of it.
+    pub done: u64,
+    /// Of so many.
+    pub all: u64,
+}
+
+enum State {
+    Begin,
+    Copy(u64),
+    Settle,
+    ReadBack(Check),
+    Arm,
+    Done,
+}
+
+/// What the slot is filled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be tried at the next boot.
+    Trial,
+    /// To be fallen back to: it is a copy of the running release.
+    Copy,
+}
+
+/// A release on its way into a slot.
+pub struct Install {
+    purpose: Purpose,
+    area: Vec<u8>,
+    header: Header,
+    release: Release,
+    slot: bootctl::Slot,
+    end: u64,
+    state: State,
+    written: u64,
+    given: Vec<u8>,
+    there: Vec<u8>,
+}
+
+impl Install {
+    /// Of a release that was judged: its first [`AREA_SIZE`] bytes, which are not read again.
+    pub fn new(area: &[u8], header: &Header, release: Release, slot: bootctl::Slot, purpose: Purpose) -> Self {
+        Self {
+            purpose,
+            area: area[..AREA_SIZE].into(),
+            header: header.clone(),
+            release,
+            slot,
+            end: content::end(header),
+            state: State::Begin,
+            written: 0,
+            given: vec![0; CHUNK],
+            there: vec![0; CHUNK],
+        }
+    }
+
+    /// Bytes that were written to the slot.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// What it installs.
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let (phase, (done, all)) = match &self.state {
+            State::Begin => ("copy", (0, self.end)),
+            State::Copy(at) => ("copy", (*at, self.end)),
+            State::Settle => ("copy", (self.end, self.end)),
+            State::ReadBack(check) => ("read-back", check.progress()),
+            State::Arm | State::Done => ("read-back", (self.end, self.end)),
+        };
+        Progress { phase, done, all }
+    }
+
+    /// The next step. True when the slot is ready to be tried.
+    ///
+    /// # Errors
+    /// Why it ended; the slot cannot be booted then.
+    pub fn step(
+        &mut self,
+        source: &mut (impl Source + ?Sized),
+        slot: &mut (impl Slot + ?Sized),
+        boot: &mut (impl BootControl + ?Sized),
+    ) -> Result<bool, Failure> {
+        self.state = match core::mem::replace(&mut self.state, State::Done) {
+            State::Begin => {
+                let begun = change::begin(&boot.read().map_err(Failure::BootControl)?, self.slot);
+                boot.write(&begun).map_err(Failure::BootControl)?;
+                State::Copy(0)
+            }
+            State::Copy(at) if at < self.end => State::Copy(self.copy(at, source, slot)?),
+            State::Copy(_) => State::Settle,
+            State::Settle => {
+                slot.settle().map_err(Failure::Settle)?;
+                State::ReadBack(Check::new(&self.area, &self.header))
+            }
+            State::ReadBack(mut check) => match check.step(slot).map_err(Failure::ReadBack)? {
+                true => State::Arm,
+                false => State::ReadBack(check),
+            },
+            State::Arm => {
+                let block = boot.read().map_err(Failure::BootControl)?;
+                let ready = match self.purpose {
+                    Purpose::Trial => change::arm(&block, self.slot, &self.release),
+                    Purpose::Copy => change::copied(&block, self.slot.other()),
+                };
+                boot.write(&ready).map_err(Failure::BootControl)?;
+                State::Done
+            }
+            State::Done => State::Done,
+        };
+        Ok(matches!(self.state, State::Done))
+    }
+
+    fn copy(
+        &mut self,
+        at: u64,
+        source: &mut (impl Source + ?Sized),
+        slot: &mut (impl Slot + ?Sized),
+    ) -> Result<u64, Failure> {
+        let length = (self.end - at).min(CHUNK as u64) as usize;
+        let (given, there) = (&mut self.given[..length], &mut self.there[..length]);
+        source.read(at, given).map_err(|why| Failure::Source(at, why))?;
+        if let Some(kept) = self.area.get(at as usize..).filter(|kept| !kept.is_empty()) {
+            given[..kept.len()].copy_from_slice(kept);
+        }
+        // What cannot be read is written.
+        if slot.read(at, there).is_err() || given != there {
+            slot.write(at, given).map_err(|why| Failure::Slot(at, why))?;
+            self.written += length as u64;
+        }
+        Ok(at + length as u64)
+    }
+}

@@ -1,0 +1,174 @@
+//! The interfaces over files and devices.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bootctl::{Block, SIZE};
+use release::Header;
+use rt::Errno;
+use rt::rustix::fd::OwnedFd;
+use rt::rustix::fs::{Mode, OFlags, SeekFrom, fsync, open, rename, seek};
+use rt::rustix::io::{pread, pwrite};
+
+use crate::facts::Facts;
+use crate::{BootControl, Slot, Source};
+
+/// What the loader held the system to.
+const FACTS: &str = "/proc/boot";
+/// Header and signatures of what runs.
+const RELEASE: &str = "/proc/release";
+const FACTS_MAX: usize = 4096;
+/// The operator's window.
+const WINDOW: &str = "/data/etc/update/window";
+const SMALL_MAX: usize = 4096;
+
+/// A file or a device.
+pub struct File {
+    fd: OwnedFd,
+    size: u64,
+}
+
+impl File {
+    /// Opens one to read it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &str) -> Result<Self, Errno> {
+        Self::of(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
+    }
+
+    /// One that was opened.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(fd: OwnedFd) -> Result<Self, Errno> {
+        let size = seek(&fd, SeekFrom::End(0))?;
+        Ok(Self { fd, size })
+    }
+}
+
+impl Source for File {
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < into.len() {
+            match pread(&self.fd, &mut into[done..], at + done as u64) {
+                Ok(0) => return Err(Errno::NODATA),
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Slot for File {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match pwrite(&self.fd, &bytes[done..], at + done as u64) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Errno> {
+        fsync(&self.fd)?;
+        rt::device::forget(&self.fd)
+    }
+}
+
+/// /dev/bootctl.
+pub struct BootDevice(pub OwnedFd);
+
+impl BootDevice {
+    /// To look at the block only.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open() -> Result<Self, Errno> {
+        open("/dev/bootctl", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(Self)
+    }
+}
+
+impl BootControl for BootDevice {
+    fn read(&mut self) -> Result<Block, Errno> {
+        let mut bytes = [0; SIZE];
+        match pread(&self.0, &mut bytes, 0)? {
+            SIZE => Block::parse(&bytes).ok_or(Errno::IO),
+            _ => Err(Errno::IO),
+        }
+    }
+
+    fn write(&mut self, block: &Block) -> Result<(), Errno> {
+        match pwrite(&self.0, block.bytes(), 0)? {
+            SIZE => Ok(()),
+            _ => Err(Errno::IO),
+        }
+    }
+}
+
+/// What the loader held the system to.
+///
+/// # Errors
+/// What the system says; `Errno::ILSEQ` for a text that is none of the kernel's.
+pub fn facts() -> Result<Facts, Errno> {
+    Facts::parse(&rt::fs::read_text(FACTS, FACTS_MAX)?).ok_or(Errno::ILSEQ)
+}
+
+/// Header area and header of the release that runs.
+///
+/// # Errors
+/// What the system says.
+pub fn running() -> Result<(Vec<u8>, Header), Errno> {
+    let area = rt::fs::read(RELEASE, release::AREA_SIZE)?;
+    let header = Header::parse(&area).map_err(|_| Errno::ILSEQ)?;
+    Ok((area, header))
+}
+
+/// The operator's window as text, where he has given one.
+pub fn window() -> Option<String> {
+    rt::fs::read_text(WINDOW, SMALL_MAX).ok().map(|text| text.trim().into())
+}
+
+/// Keeps the operator's window.
+///
+/// # Errors
+/// What the system says.
+pub fn set_window(text: &str) -> Result<(), Errno> {
+    for folder in ["/data/etc", "/data/etc/update"] {
+        match rt::rustix::fs::mkdir(folder, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    replace(WINDOW, text, true)
+}
+
+/// Gives a file other contents in one step.
+///
+/// # Errors
+/// What the system says.
+pub fn replace(path: &str, text: &str, lasting: bool) -> Result<(), Errno> {
+    use rt::rustix::fd::AsFd;
+    let fresh = alloc::format!("{path}.new");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = open(fresh.as_str(), flags, Mode::from_raw_mode(0o644))?;
+    rt::out::write_all(file.as_fd(), text.as_bytes())?;
+    if lasting {
+        fsync(&file)?;
+    }
+    rename(fresh.as_str(), path)?;
+    if lasting && let Some((folder, _)) = path.rsplit_once('/') {
+        fsync(&open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)?;
+    }
+    Ok(())
+}
