@@ -14,7 +14,7 @@ from swiftbuild.model.bootctl import BootControl, SlotEntry
 from swiftbuild.model.disk import ESP_TYPE, DiskTable, Partition
 from swiftbuild.model.release import ReleaseFacts, SectionType, SignatureArea
 from swiftbuild.stages.disk import LOADER_PATH, write_sparse
-from swiftbuild.wire import bootctl, fat32, gpt, release, verity
+from swiftbuild.wire import bootctl, fat32, gpt, keyset, release, verity
 
 ROOT = Path(__file__).resolve().parents[1]
 Sections = Mapping[SectionType, bytes]
@@ -73,8 +73,14 @@ def _entry(raw: bytes, priority: int) -> SlotEntry:
     header = release.decode_header(raw)
     return SlotEntry(
         priority=priority, successful=1, rollback_index=header.rollback_index, version=header.version,
-        release_digest=release.release_digest(raw),
+        release_digest=release.release_digest(raw), key_set=_key_set(raw),
     )  # fmt: skip
+
+
+def _key_set(raw: bytes) -> int:
+    """Version of the key set that a slot image carries; 0 when it has none."""
+    area = release.decode_signatures(raw[release.HEADER_SIZE : release.SECTIONS_START])
+    return keyset.decode(area.key_set).key_set.version if area.key_set else 0
 
 
 def esp_only(out: Path, files: Mapping[str, bytes]) -> Path:

@@ -19,7 +19,7 @@ from tests.variants import rebuilt, slot_image
 MACHINES = {"qemu": spec("qemu", way="uefi-fdt", cpus=2), "hetzner": spec("hetzner", cpus=2)}
 DEVICE = {"qemu": "virtio-blk-device", "hetzner": "virtio-blk-pci"}
 MEDIUM = "/dev/vda"
-"""Where the guest finds the medium: behind virtio-mmio the last device comes first, and the other board's own disk is `sda`."""
+"""Where the guest finds the medium: virtio-mmio has the last device first, and the other board's disk is `sda`."""
 
 
 def following(profile: str, **told: object) -> bytes:

@@ -283,10 +283,10 @@ def release() -> None:
 
 def slot(
     priority: int = 0, tries: int = 0, successful: int = 0, bad: int = 0, rollback: int = 7, version: bytes = b"0.1.0",
-    reason: int = 0, why: bytes = b"",
+    reason: int = 0, why: bytes = b"", unfinished: int = 0, key_set: int = 3,
 ) -> bytes:  # fmt: skip
-    head = struct.pack("<BBBBB3sQ32s32sH6sQ96s", priority, tries, successful, bad, 0, b"\xa5" * 3, rollback,
-                       bytes(32), version, reason, b"\xa5" * 6, 0, why)  # fmt: skip
+    head = struct.pack("<BBBBB3sQ32s32sH2sIQ96s", priority, tries, successful, bad, unfinished, b"\xa5" * 3, rollback,
+                       bytes(32), version, reason, b"\xa5" * 2, key_set, 0, why)  # fmt: skip
     return head.ljust(256, b"\xa5")
 
 
@@ -333,6 +333,9 @@ def bootctl() -> None:
         choose("equal: good before trial", ["b", "a"], {}, slot(15, 3, 0), slot(15, 0, 1)),
         choose("equal and both good: a", ["a", "b"], {}, slot(15, 0, 1), slot(15, 0, 1)),
         choose("equal and both on trial: a", ["a", "b"], {}, slot(15, 1, 0), slot(15, 1, 0)),
+        choose("good and stuck: behind all others", ["b", "a"], {}, slot(15, 0, 1, unfinished=5), slot(1, 3, 0)),
+        choose("good and nearly stuck", ["a", "b"], {}, slot(15, 0, 1, unfinished=4), slot(1, 3, 0)),
+        choose("on trial, whatever is counted", ["a", "b"], {}, slot(15, 3, 0, unfinished=9), slot(1, 3, 0)),
         choose("priority 0", ["b"], {"a": "unbootable"}, slot(0, 3, 1), slot(1, 1, 0)),
         choose("bad", ["b"], {"a": "bad"}, slot(15, 3, 1, bad=1), slot(1, 1, 0)),
         choose("tries used up", ["b"], {"a": "tries-used-up"}, slot(15, 0, 0), slot(1, 0, 1)),

@@ -13,7 +13,7 @@ from swiftbuild.limits import MIB, PARTITION_ALIGNMENT, SECTOR
 from swiftbuild.model.bootctl import BootControl, SlotEntry
 from swiftbuild.model.disk import BASE_TYPE, BOOTCTL_TYPE, DATA_TYPE, ESP_TYPE, PKGS_TYPE, DiskTable, Partition
 from swiftbuild.model.profile import DiskSizes
-from swiftbuild.wire import bootctl, fat32, gpt, release
+from swiftbuild.wire import bootctl, fat32, gpt, keyset, release
 
 LOADER_PATH = "EFI/BOOT/BOOTAA64.EFI"
 PRIORITY_FULL = 15
@@ -65,9 +65,12 @@ def build_disk(given: DiskInput, image: Path, summary: Path) -> None:
         serial=int.from_bytes(derive("swift-os fat serial", given.profile, digest, b"\0")[:4], "big"),
         date=(day.year, day.month, day.day),
     )
+    area = release.decode_signatures(slot[release.HEADER_SIZE : release.SECTIONS_START])
+    keys = keyset.decode(area.key_set).key_set.version if area.key_set else 0
     good = SlotEntry(priority=PRIORITY_FULL, successful=1, rollback_index=given.rollback_index, release_digest=digest,
-                     version=given.version)
-    block = BootControl(rollback_floor=given.rollback_index, slots=(good, SlotEntry()))
+                     version=given.version, key_set=keys)
+    block = BootControl(rollback_floor=given.rollback_index, key_set_floor=keys, key_set_seen=keys,
+                        slots=(good, SlotEntry()))
     pieces |= {starts["bootctl"] + offset: raw for offset, raw in bootctl.encode_partition(block).items()}
     pieces[starts["base_a"]] = slot
     write_sparse(image, pieces, table.sectors * SECTOR)

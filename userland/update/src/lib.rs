@@ -26,6 +26,8 @@ pub mod order;
 pub mod service;
 pub mod status;
 pub mod system;
+#[cfg(test)]
+mod tests;
 pub mod window;
 
 use rt::Errno;

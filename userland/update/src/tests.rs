@@ -1,0 +1,485 @@
+//! Every power cut of every step: a disk that loses what was not flushed, in every order in which it may, and the loader's own choice afterwards.
+//!
+//! The disk keeps what is stable and a list of what was written since the last flush. After a cut any subset of that list may have reached it, and of each write any
+//! number of whole sectors. What the loader then boots must be the old release or the new one, whole; and an update from there must work.
+
+use crate::content;
+use crate::install::{Failure, Install, Purpose};
+use crate::{BootControl, Slot as SlotDevice, Source};
+use bootctl::{Block, Current, SIZE, Slot, candidates, change};
+use release::{AREA_SIZE, Header, Section, SectionKind, Text};
+use rt::Errno;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const SECTOR: usize = 512;
+/// Of a write, so many prefixes and suffixes of sectors are tried, besides all and nothing.
+const TORN: usize = 2;
+/// So many writes without a flush between them are tried in all subsets; of more, each alone and all but each.
+const EXHAUSTIVE: usize = 8;
+
+/// The parts of the disk that an update changes, one behind the other: both copies of the block, both slots.
+const COPIES: [usize; 2] = [0, SIZE];
+const SLOTS: [usize; 2] = [2 * SIZE, 2 * SIZE + SLOT_SIZE];
+const SLOT_SIZE: usize = 32 << 10;
+const DISK: usize = SLOTS[1] + SLOT_SIZE;
+
+/// A release with tiny sections that differ from version to version.
+fn image(version: u8) -> Vec<u8> {
+    let mut header = Header {
+        minor: 0,
+        product: Text::new("swift-os").unwrap(),
+        profile: Text::new("qemu").unwrap(),
+        version: Text::new(&format!("0.{version}.0")).unwrap(),
+        rollback_index: version.into(),
+        signed_at: 0,
+        flags_critical: 0,
+        flags_optional: 0,
+        min_slot_size: SLOT_SIZE as u64,
+        min_disk_layout: 1,
+        loader_security_version: 1,
+        datafs_compat: 0,
+        datafs_ro_compat: 0,
+        datafs_incompat: 0,
+        package_abi_min: 1,
+        package_abi_max: 1,
+        verity_root: [0; 32],
+        sections: Default::default(),
+    };
+    let mut image = vec![0; AREA_SIZE];
+    for (index, kind) in
+        [SectionKind::Kernel, SectionKind::Erofs, SectionKind::Verity, SectionKind::Loader].into_iter().enumerate()
+    {
+        let bytes = vec![version + index as u8 * 16; 1000 + 700 * index];
+        let (offset, digest) = (image.len() as u64, sha256::software(&bytes));
+        header.sections.push(Section { kind: kind as u32, flags: 1, offset, length: bytes.len() as u64, digest });
+        image.extend(bytes);
+        image.resize(image.len().next_multiple_of(4096), 0);
+    }
+    image[..release::HEADER_SIZE].copy_from_slice(&header.encode().unwrap());
+    image[release::HEADER_SIZE] = version;
+    image.truncate(content::end(&header) as usize);
+    image
+}
+
+fn header(image: &[u8]) -> Header {
+    Header::parse(image).unwrap()
+}
+
+fn remembered(image: &[u8]) -> change::Release {
+    let header = header(image);
+    change::Release {
+        digest: sha256::software(&image[..release::HEADER_SIZE]),
+        version: [0; 32],
+        rollback_index: header.rollback_index,
+        key_set: 1,
+        signed_at: 0,
+    }
+}
+
+/// What happens to the disk, in order.
+#[derive(Clone)]
+enum Event {
+    Write(usize, Vec<u8>),
+    Flush,
+}
+
+#[derive(Default)]
+struct Recorder {
+    now: Vec<u8>,
+    events: Vec<Event>,
+    /// Flushes that are left out: the installer without one of them.
+    forgotten: Option<usize>,
+    flushes: usize,
+}
+
+#[derive(Clone)]
+struct Disk(Rc<RefCell<Recorder>>);
+
+impl Disk {
+    fn of(now: Vec<u8>) -> Self {
+        Self(Rc::new(RefCell::new(Recorder { now, ..Recorder::default() })))
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        let mut disk = self.0.borrow_mut();
+        disk.now[at..at + bytes.len()].copy_from_slice(bytes);
+        disk.events.push(Event::Write(at, bytes.to_vec()));
+    }
+
+    fn flush(&self) {
+        let mut disk = self.0.borrow_mut();
+        disk.flushes += 1;
+        if disk.forgotten != Some(disk.flushes) {
+            disk.events.push(Event::Flush);
+        }
+    }
+}
+
+struct Part(Disk, Slot);
+
+impl Source for Part {
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let from = SLOTS[self.1 as usize] + at as usize;
+        into.copy_from_slice(&self.0.0.borrow().now[from..from + into.len()]);
+        Ok(())
+    }
+}
+
+impl SlotDevice for Part {
+    fn size(&self) -> u64 {
+        SLOT_SIZE as u64
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        // A cache writes pages of its own choice, each a request.
+        for (index, page) in bytes.chunks(4096).enumerate() {
+            self.0.write(SLOTS[self.1 as usize] + at as usize + 4096 * index, page);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Errno> {
+        self.0.flush();
+        Ok(())
+    }
+}
+
+/// As the kernel does it: what is not permitted is not written.
+struct Boot(Disk, Slot);
+
+fn current(disk: &[u8]) -> Option<Current> {
+    Current::of(COPIES.map(|at| &disk[at..at + SIZE]))
+}
+
+impl BootControl for Boot {
+    fn read(&mut self) -> Result<Block, Errno> {
+        current(&self.0.0.borrow().now).map(|current| current.block).ok_or(Errno::IO)
+    }
+
+    fn write(&mut self, block: &Block) -> Result<(), Errno> {
+        let now = current(&self.0.0.borrow().now).ok_or(Errno::IO)?;
+        let entry = now.block.slot(self.1);
+        let booted = bootctl::permit::Booted {
+            slot: Some(self.1),
+            digest: entry.release_digest,
+            rollback_index: entry.rollback_index,
+            key_set: entry.key_set,
+        };
+        bootctl::permit::permit(&now.block, block, &booted).map_err(|_| Errno::PERM)?;
+        let write = now.next(block).ok_or(Errno::OVERFLOW)?;
+        self.0.write(COPIES[write.copy], write.block.bytes());
+        self.0.flush();
+        Ok(())
+    }
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let from = self.0.get(at as usize..at as usize + into.len()).ok_or(Errno::NODATA)?;
+        into.copy_from_slice(from);
+        Ok(())
+    }
+}
+
+fn put(disk: &mut [u8], slot: Slot, image: &[u8]) {
+    disk[SLOTS[slot as usize]..][..image.len()].copy_from_slice(image);
+}
+
+fn put_block(disk: &mut [u8], block: Block) {
+    let write = bootctl::first_write(block);
+    for at in COPIES {
+        disk[at..at + SIZE].copy_from_slice(write.block.bytes());
+    }
+}
+
+/// Slot a runs version 5, good; b holds what is given, which was good before.
+fn machine(b: Option<&[u8]>) -> Vec<u8> {
+    let (mut disk, a) = (vec![0; DISK], image(5));
+    put(&mut disk, Slot::A, &a);
+    let mut block = Block::empty();
+    if let Some(b) = b {
+        put(&mut disk, Slot::B, b);
+        block = change::mark_good(&change::arm(&block, Slot::B, &remembered(b)), Slot::B, false, false);
+    }
+    block = change::mark_good(&change::arm(&block, Slot::A, &remembered(&a)), Slot::A, b.is_some(), false);
+    put_block(&mut disk, block);
+    disk
+}
+
+fn run(disk: &Disk, running: Slot, release: &[u8], purpose: Purpose) -> Result<(), Failure> {
+    let slot = running.other();
+    let mut install = Install::new(&release[..AREA_SIZE], &header(release), remembered(release), slot, purpose);
+    while !install.step(&mut Bytes(release), &mut Part(disk.clone(), slot), &mut Boot(disk.clone(), running))? {}
+    Ok(())
+}
+
+/// What the loader boots: the version of the first candidate that is whole.
+fn booted(disk: &[u8]) -> Option<(Slot, u64)> {
+    let block = current(disk)?.block;
+    candidates(&block).into_iter().find_map(|slot| {
+        let bytes = &disk[SLOTS[slot as usize]..][..SLOT_SIZE];
+        let header = Header::parse(bytes).ok()?;
+        let is_named = sha256::software(&bytes[..release::HEADER_SIZE]) == block.slot(slot).release_digest;
+        let is_whole = content::check(&bytes[..AREA_SIZE], &header, &mut Bytes(bytes)).is_ok();
+        (is_named && is_whole && header.rollback_index >= block.rollback_floor())
+            .then_some((slot, header.rollback_index))
+    })
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Report {
+    states: usize,
+    old: usize,
+    new: usize,
+    neither: usize,
+}
+
+/// All the disks that a cut may leave behind, given to `look`.
+fn cuts(start: &[u8], events: &[Event], look: &mut dyn FnMut(&[u8])) {
+    let (mut stable, mut pending): (Vec<u8>, Vec<(usize, &[u8])>) = (start.to_vec(), Vec::new());
+    look(&stable);
+    for event in events {
+        match event {
+            Event::Flush => {
+                pending.drain(..).for_each(|(at, bytes)| stable[at..at + bytes.len()].copy_from_slice(bytes));
+                look(&stable);
+            }
+            Event::Write(at, bytes) => {
+                pending.push((*at, bytes));
+                subsets(&stable, &pending, look);
+            }
+        }
+    }
+}
+
+fn subsets(stable: &[u8], pending: &[(usize, &[u8])], look: &mut dyn FnMut(&[u8])) {
+    let (last, before) = pending.split_last().expect("just pushed");
+    let all = (1usize << before.len().min(EXHAUSTIVE)) - 1;
+    let chosen: Vec<usize> = if before.len() <= EXHAUSTIVE { (0..=all).collect() } else { vec![0, all, 1, 2, all - 1] };
+    for mask in chosen {
+        let mut disk = stable.to_vec();
+        for (index, (at, bytes)) in before.iter().enumerate() {
+            if mask >> index.min(EXHAUSTIVE) & 1 == 1 {
+                disk[*at..at + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        look(&disk);
+        let (at, bytes) = *last;
+        let sectors = bytes.len().div_ceil(SECTOR);
+        for torn in (1..=TORN).chain(sectors.saturating_sub(TORN)..=sectors) {
+            let length = (torn * SECTOR).min(bytes.len());
+            let mut head = disk.clone();
+            head[at..at + length].copy_from_slice(&bytes[..length]);
+            look(&head);
+            let mut tail = disk.clone();
+            tail[at + bytes.len() - length..at + bytes.len()].copy_from_slice(&bytes[bytes.len() - length..]);
+            look(&tail);
+        }
+    }
+}
+
+/// Tries every cut of what was recorded.
+fn sweep(start: &[u8], disk: &Disk, old: u64, new: u64) -> Report {
+    let (mut report, events) = (Report::default(), disk.0.borrow().events.clone());
+    cuts(start, &events, &mut |cut| {
+        report.states += 1;
+        match booted(cut) {
+            Some((_, version)) if version == old => report.old += 1,
+            Some((_, version)) if version == new => report.new += 1,
+            _ => report.neither += 1,
+        }
+    });
+    report
+}
+
+#[test]
+fn every_cut_of_an_install_boots_old_or_new() {
+    for there in [None, Some(image(4))] {
+        let start = machine(there.as_deref());
+        let disk = Disk::of(start.clone());
+        run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+        assert_eq!(booted(&disk.0.borrow().now), Some((Slot::B, 6)));
+        let report = sweep(&start, &disk, 5, 6);
+        println!("{report:?}");
+        assert_eq!(report.neither, 0, "{report:?}");
+        assert!(report.old > 1000 && report.new > 0, "{report:?}");
+    }
+}
+
+/// After each cut the update is done again, and must work.
+#[test]
+fn an_install_that_was_cut_goes_on() {
+    let start = machine(Some(&image(4)));
+    let disk = Disk::of(start.clone());
+    run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+    let (mut states, mut whole) = (0, 0);
+    let events = disk.0.borrow().events.clone();
+    cuts(&start, &events, &mut |cut| {
+        states += 1;
+        if booted(cut) != Some((Slot::A, 5)) || states % 7 != 0 {
+            return;
+        }
+        let again = Disk::of(cut.to_vec());
+        run(&again, Slot::A, &image(6), Purpose::Trial).unwrap();
+        assert_eq!(booted(&again.0.borrow().now), Some((Slot::B, 6)));
+        whole += 1;
+    });
+    assert!(whole > 100, "{whole} of {states}");
+}
+
+#[test]
+fn what_is_there_already_is_not_written_again() {
+    let disk = Disk::of(machine(Some(&image(6))));
+    let mut install =
+        Install::new(&image(6)[..AREA_SIZE], &header(&image(6)), remembered(&image(6)), Slot::B, Purpose::Trial);
+    let release = image(6);
+    let (mut part, mut boot) = (Part(disk.clone(), Slot::B), Boot(disk.clone(), Slot::A));
+    while !install.step(&mut Bytes(&release), &mut part, &mut boot).unwrap() {}
+    assert_eq!(install.written(), 0);
+    assert_eq!(booted(&disk.0.borrow().now), Some((Slot::B, 6)));
+}
+
+#[test]
+fn every_cut_of_good_and_commit_and_rollback_boots_old_or_new() {
+    let start = {
+        let disk = Disk::of(machine(None));
+        run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+        let now = disk.0.borrow().now.clone();
+        now
+    };
+    let disk = Disk::of(start.clone());
+    let mut boot = Boot(disk.clone(), Slot::B);
+    let block = boot.read().unwrap();
+    boot.write(&change::mark_good(&block, Slot::B, true, false)).unwrap();
+    let report = sweep(&start, &disk, 5, 6);
+    assert_eq!((report.neither, report.old), (0, 0), "{report:?}");
+    // By hand back to the old one.
+    let good = disk.0.borrow().now.clone();
+    let disk = Disk::of(good.clone());
+    let mut boot = Boot(disk.clone(), Slot::B);
+    let block = boot.read().unwrap();
+    boot.write(&change::roll_back(&block, Slot::B, "ordered", 1)).unwrap();
+    let report = sweep(&good, &disk, 5, 6);
+    assert!(report.neither == 0 && report.old > 0 && report.new > 0, "{report:?}");
+    // Or no way back: the running one is copied.
+    let disk = Disk::of(good.clone());
+    let mut boot = Boot(disk.clone(), Slot::B);
+    let block = boot.read().unwrap();
+    boot.write(&change::commit(&block, Slot::B)).unwrap();
+    run(&disk, Slot::B, &image(6), Purpose::Copy).unwrap();
+    let report = sweep(&good, &disk, 5, 6);
+    assert_eq!((report.neither, report.old), (0, 0), "{report:?}");
+    let done = current(&disk.0.borrow().now).unwrap().block;
+    assert_eq!(candidates(&done).as_slice(), [Slot::B, Slot::A]);
+    assert_eq!(done.slot(Slot::A).release_digest, done.slot(Slot::B).release_digest);
+}
+
+/// What is on the disk for sure.
+fn stable(start: &[u8], events: &[Event]) -> Vec<u8> {
+    let (mut disk, mut pending) = (start.to_vec(), Vec::new());
+    for event in events {
+        match event {
+            Event::Write(at, bytes) => pending.push((*at, bytes)),
+            Event::Flush => {
+                pending.drain(..).for_each(|(at, bytes)| disk[at..at + bytes.len()].copy_from_slice(bytes));
+            }
+        }
+    }
+    disk
+}
+
+/// Each flush is needed: without any one of them some cut leaves a slot that would be booted and is not whole, or the update is not what it was said to be: installed.
+#[test]
+fn without_any_one_flush_the_sweep_says_no() {
+    let start = machine(Some(&image(4)));
+    let flushes = {
+        let disk = Disk::of(start.clone());
+        run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+        let count = disk.0.borrow().flushes;
+        count
+    };
+    assert_eq!(flushes, 3, "unbootable, settled, armed");
+    for forgotten in 1..=flushes {
+        let disk = Disk::of(start.clone());
+        disk.0.borrow_mut().forgotten = Some(forgotten);
+        run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+        let mut faults = 0;
+        let events = disk.0.borrow().events.clone();
+        cuts(&start, &events, &mut |cut| faults += usize::from(!is_sound(cut)));
+        faults += usize::from(booted(&stable(&start, &events)) != Some((Slot::B, 6)));
+        assert!(faults > 0, "flush {forgotten} is not needed");
+    }
+    let disk = Disk::of(start.clone());
+    run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+    let events = disk.0.borrow().events.clone();
+    cuts(&start, &events, &mut |cut| assert!(is_sound(cut)));
+    assert_eq!(booted(&stable(&start, &events)), Some((Slot::B, 6)));
+}
+
+/// Every slot that the block would boot is whole.
+fn is_sound(disk: &[u8]) -> bool {
+    let Some(current) = current(disk) else { return false };
+    candidates(&current.block).into_iter().all(|slot| {
+        let bytes = &disk[SLOTS[slot as usize]..][..SLOT_SIZE];
+        let digest = current.block.slot(slot).release_digest;
+        Header::parse(bytes).is_ok_and(|header| {
+            sha256::software(&bytes[..release::HEADER_SIZE]) == digest
+                && content::check(&bytes[..AREA_SIZE], &header, &mut Bytes(bytes)).is_ok()
+        })
+    })
+}
+
+/// What was written and is not what comes back, however it got there.
+#[test]
+fn what_is_read_back_is_held_to_what_was_verified() {
+    struct Lying(Part, usize);
+    impl Source for Lying {
+        fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+            self.0.read(at, into)
+        }
+    }
+    impl SlotDevice for Lying {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+        fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+            self.0.write(at, bytes)
+        }
+        fn settle(&mut self) -> Result<(), Errno> {
+            // The disk is altered behind the cache.
+            self.0.0.0.borrow_mut().now[SLOTS[1] + self.1] ^= 1;
+            self.0.settle()
+        }
+    }
+    let release = image(6);
+    let last = release.len() - 1;
+    for at in [0, 700, 4096, AREA_SIZE - 1, AREA_SIZE, AREA_SIZE + 999, AREA_SIZE + 1001, 20480, last] {
+        let disk = Disk::of(machine(None));
+        let mut install =
+            Install::new(&release[..AREA_SIZE], &header(&release), remembered(&release), Slot::B, Purpose::Trial);
+        let (mut part, mut boot) = (Lying(Part(disk.clone(), Slot::B), at), Boot(disk.clone(), Slot::A));
+        let end = loop {
+            match install.step(&mut Bytes(&release), &mut part, &mut boot) {
+                Ok(false) => {}
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Err(Failure::ReadBack(_))), "byte {at}: {end:?}");
+        assert_eq!(booted(&disk.0.borrow().now), Some((Slot::A, 5)));
+    }
+    // A release that is shorter than it says.
+    let disk = Disk::of(machine(None));
+    let mut install =
+        Install::new(&release[..AREA_SIZE], &header(&release), remembered(&release), Slot::B, Purpose::Trial);
+    let (mut part, mut boot) = (Part(disk.clone(), Slot::B), Boot(disk.clone(), Slot::A));
+    let end = loop {
+        match install.step(&mut Bytes(&release[..last]), &mut part, &mut boot) {
+            Ok(false) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Err(Failure::Source(0, Errno::NODATA))), "{end:?}");
+}
