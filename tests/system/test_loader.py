@@ -48,8 +48,9 @@ class Disk:
         with mapped(self.path) as data:
             return bootctl.current(data[partition.first * SECTOR : (partition.last + 1) * SECTOR])[1]
 
-    def set_control(self, a: SlotEntry, b: SlotEntry) -> None:
-        for offset, copy in bootctl.encode_partition(BootControl(rollback_floor=1, slots=(a, b))).items():
+    def set_control(self, a: SlotEntry, b: SlotEntry, *, rollback_floor: int = 1, key_set_floor: int = 0) -> None:
+        block = BootControl(rollback_floor=rollback_floor, key_set_floor=key_set_floor, slots=(a, b))
+        for offset, copy in bootctl.encode_partition(block).items():
             self.write("bootctl", offset, copy)
 
     def entry(self, **fields: int) -> SlotEntry:
@@ -139,6 +140,7 @@ def test_when_nothing_boots_the_console_says_why_of_each(disk: Disk) -> None:
     assert verity
     disk.set_control(disk.entry(priority=15, successful=1), SlotEntry())
     disk.write("base_a", verity.offset, b"not what was built")
+    disk.write("base_b", 0, bytes(release.SECTIONS_START))
 
     def check(running: Machine) -> None:
         console = running.console
@@ -150,3 +152,59 @@ def test_when_nothing_boots_the_console_says_why_of_each(disk: Disk) -> None:
         assert not any(event.name == "kernel.entry" for event in console.events)
 
     disk.boot(check)
+
+
+def recovers(slot: str) -> Callable[[Machine], None]:
+    """The system is up to be repaired."""
+
+    def check(running: Machine) -> None:
+        loaded = running.console.event("loader.slot", seconds=BOOT_SECONDS)
+        assert (loaded.get("slot"), loaded.get("recovery")) == (slot, "1")
+        running.console.event("data.none", why="recovery", seconds=BOOT_SECONDS)
+        running.console.event("boot.ready", seconds=BOOT_SECONDS)
+
+    return check
+
+
+def test_when_no_slot_has_tries_the_better_one_boots_for_recovery(disk: Disk) -> None:
+    disk.set_control(disk.entry(priority=15), disk.entry(priority=0, successful=1))
+    disk.boot(recovers("b"))
+    a = disk.control().slots[0]
+    assert (a.priority, a.reason_code) == (0, Reason.TRIES_USED_UP)
+    assert disk.control().failed_releases[0] == disk.digest
+
+
+def test_who_holds_r_repairs_the_machine(disk: Disk) -> None:
+    def check(running: Machine) -> None:
+        for _ in range(int(BOOT_SECONDS * 30)):  # as a keyboard repeats a key
+            running.console.send("r")
+            running.console.pump(1 / 30)
+            if any(event.name == "loader.start" for event in running.console.events):
+                break
+        recovers("a")(running)
+
+    disk.boot(check)
+    assert disk.control().sequence == 1, "nothing is counted"
+
+
+def test_floors_that_nothing_stands_on_are_damage_and_the_machine_boots(disk: Disk) -> None:
+    largest = (1 << 64) - 1
+    disk.set_control(disk.entry(priority=15, successful=1), disk.entry(priority=14, successful=1),
+                     rollback_floor=largest, key_set_floor=99)  # fmt: skip
+
+    def check(running: Machine) -> None:
+        failure = running.console.event("loader.error", what="bootctl", seconds=BOOT_SECONDS)
+        assert "above every good slot" in failure.get("why")
+        boots("a")(running)
+
+    disk.boot(check)
+    block = disk.control()
+    assert (block.rollback_floor, block.key_set_floor) == (1, 1)
+
+
+def test_a_good_slot_that_never_gets_ready_gives_way(disk: Disk) -> None:
+    disk.set_control(disk.entry(priority=15, successful=1, unfinished_boots=4), disk.entry(priority=14, successful=1))
+    disk.boot(boots("a"))  # the machine is cut at the kernel's first event
+    a = disk.control().slots[0]
+    assert (a.unfinished_boots, a.reason_code) == (5, Reason.HANG)
+    disk.boot(boots("b"))

@@ -118,7 +118,8 @@ pub fn judge<'a>(area: &'a [u8], machine: &Machine<'_>, leave: Leave) -> Result<
     let trusted = accept(area, &facts.trust()).map_err(Refusal::Trust)?;
     let (header, key_set) = (&trusted.header, trusted.key_set.version);
     header.check_for(PRODUCT, Some(running.profile.as_str()), slot_size).map_err(Refusal::Release)?;
-    if !block.slot(slot).is_good() {
+    // Who repairs a machine has no release that is good: that is what he repairs.
+    if !block.slot(slot).is_good() && !facts.recovery {
         return Err(Refusal::OnTrial);
     }
     let (marks, index) = (block.marks(), header.rollback_index);
