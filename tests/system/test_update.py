@@ -43,3 +43,41 @@ def test_a_good_update_is_kept_and_rolled_back_by_hand(profile: str, tmp_path: P
         person.output("update retry")
         person.output(f"update install {machine.path}", seconds=120)
         machine.stop(person, "poweroff", "guest-shutdown")
+
+
+NODES = ("bootctl", "base_a", "base_b", "esp", "pkgs")
+
+
+@pytest.mark.parametrize("profile", ["qemu", "hetzner"])
+def test_root_writes_nothing_that_updates_are_made_of(profile: str, tmp_path: Path) -> None:
+    machine = Updating(profile, tmp_path, following(profile))
+    with machine.running_from("a", "0.1.0") as person:
+        before = person.output("sha256sum /dev/bootctl | cut -c -64")
+        disk = person.output("readlink -f /dev/disk/by-partlabel/bootctl").rstrip("0123456789")
+        for path in [f"/dev/disk/by-partlabel/{name}" for name in NODES] + ["/dev/disk/inactive", disk, "/dev/bootctl"]:
+            answer = person.run(f"dd if=/dev/zero of={path} bs=4096 count=1 conv=notrunc 2>&1")
+            assert answer.status == 1, path
+            assert any(why in answer.text for why in ("Operation not permitted", "resource busy")), answer.text
+            assert person.run(f"dd if={path} of=/dev/null bs=4096 count=1 2>/dev/null").status == 0, path
+        # Nor by another node of the same device, nor by the descriptors of the service.
+        numbers = person.output(f"stat -c '0x%t 0x%T' {disk}2")
+        person.output(f"mknod /tmp/again b $(printf '%d %d' {numbers})")
+        assert person.run("dd if=/dev/zero of=/tmp/again bs=4096 count=1 conv=notrunc 2>&1").status == 1
+        service = person.output("pidof update-service")
+        for path in person.output(f"ls -d /proc/{service}/fd/*").split():
+            if person.run(f"readlink {path} | grep -q -e bootctl -e {disk}").status == 0:
+                assert person.run(f"dd if=/dev/zero of={path} bs=4096 count=1 conv=notrunc 2>&1").status == 1, path
+        # A program over the service's own is not what init starts.
+        person.output("cp /bin/busybox /tmp/false && mount -o bind /tmp/false /usr/bin/update-service")
+        person.output(f"kill -9 {service} && sleep 2 && update status >/dev/null")
+        assert "update-service" in person.output("cat /proc/$(pidof update-service)/comm")
+        assert "nothing is going on" in person.run("update cancel 2>&1").text
+        assert person.output("sha256sum /dev/bootctl | cut -c -64") == before
+        person.console.send("exit\n")
+        person.log_in("guest", "guest")
+        refused = person.run("update retry 2>&1")
+        assert (refused.status, "only root gives orders" in refused.text) == (1, True)
+        assert "running    slot a" in person.output("update status")
+        for words, status in (("", 2), ("instal x", 2), ("window noon", 2), ("--help", 0)):
+            assert person.run(f"update {words} >/dev/null 2>&1").status == status, words
+        machine.cut()

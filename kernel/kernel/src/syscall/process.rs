@@ -64,6 +64,8 @@ pub fn execute(task: &Arc<Task>, number: usize, arguments: [u64; 6], frame: &mut
             vfs::walk::lookup(&paths, &at, at_flags & AT_SYMLINK_NOFOLLOW == 0)?
         }
     };
+    // Who executes an open file gives no path: the program has the name of the file (as on Linux from 6.14 on).
+    let path = if path.is_empty() { place.text(&paths.root).0 } else { path };
     let file = exec::open_program(&paths, &place)?;
     let request =
         exec::Request { file, path, arguments: exec::strings_of(argv)?, environment: exec::strings_of(envp)? };
