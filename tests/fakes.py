@@ -25,7 +25,7 @@ from swiftbuild.effects.store import Store
 from swiftbuild.engine.image import Doors, Planner, Settings
 from swiftbuild.engine.run import Engine, Outcome
 from swiftbuild.model.recipe import TreeSource
-from swiftbuild.model.signing import Algorithm, PublicKey, Role, Signature
+from swiftbuild.model.signing import Algorithm, PublicKey, Role, Roots, Signature
 from swiftbuild.stages.cargo import CARGO, CargoPlace
 from swiftbuild.stages.kernel import NM
 from swiftbuild.wire import elf, keyset
@@ -189,7 +189,7 @@ class FakeSigner:
 
     def __init__(self, number: int) -> None:
         self._root, self._key = (Ed25519PrivateKey.from_private_bytes(bytes([number, role]) * 16) for role in (1, 2))
-        self.roots = (self._public(self._root),)
+        self.roots = Roots.of([self._public(self._root)])
         known = keysets.first([(Role.RELEASE, self._public(self._key))], dev=self.dev, signed_at=0, expires=0)
         message = keyset.signed_message(keyset.digest(keyset.encode_signed(known)))
         self.key_set = keyset.encode(known, [self._signature(self._root, message)])
@@ -282,4 +282,4 @@ def write_lock(root: Path, version: str, digest: str, size: int) -> None:
 def make_keys(folder: Path) -> tuple[str, ...]:
     """A key folder as a first use makes it."""
     made = make_folder(folder, name="", terms=Terms(dev=True, signed_at=0), passphrase=None)
-    return tuple(root.public.key.hex() for root in made.roots())
+    return tuple(root.public.key.hex() for root in made.root_keys())

@@ -10,8 +10,10 @@ from pathlib import Path
 from swiftbuild.machine.media import mapped
 from swiftbuild.model.profile import DiskSizes
 from swiftbuild.model.release import SectionType
-from swiftbuild.stages import disk, slot
+from swiftbuild.stages import disk, sign, slot
 from swiftbuild.wire import elf, gpt, release, symbols
+
+from tests.fakes import FakeSigner
 
 BASE = symbols.KERNEL_BASE
 Load = tuple[int, int, bytes, int]
@@ -63,11 +65,12 @@ def make_linked(
 
 
 def make_loader(folder: Path, key: int) -> Path:
-    """An EFI application for arm64 that carries a block of root keys."""
+    """An EFI application for arm64 that carries the root key of `FakeSigner(key)`."""
+    root = ",".join(str(byte) for byte in FakeSigner(key).roots.keys[0].key)
     source, out = folder / "loader.s", folder / f"loader{key}.efi"
     source.write_text(
         ".text\n.globl entry\nentry: ret\n.section .rdata\n.balign 8\n"
-        f'.ascii "SWROOTKY"\n.long 1, 1\n.fill 32, 1, {key}\n.fill 224, 1, 0\n'
+        f'.ascii "SWROOTKY"\n.long 2, 1, 1, 1, 0, 0\n.byte {root}\n.fill 224, 1, 0\n'
     )
     subprocess.run(["/usr/bin/llvm-mc-19", "-triple=aarch64-windows", "-filetype=obj", "-o", str(folder / "loader.obj"),
                     str(source)], check=True)  # fmt: skip
@@ -85,6 +88,8 @@ class Parts:
     kernel: bytes
     loader: Path
     profile: str = "qemu"
+    keys: int = 1
+    """Number of the signer, whose root key the loader carries."""
 
 
 def parts(folder: Path) -> Parts:
@@ -100,7 +105,7 @@ def build(given: Parts, name: str) -> Path:
     """The disk image of these parts."""
     folder = given.folder / name
     folder.mkdir()
-    names = ("kernel", "symbols", "erofs", "verity", "root", "slot", "json", "disk.img")
+    names = ("kernel", "symbols", "erofs", "verity", "root", "unsigned", "slot", "json", "disk.img")
     made = {part: folder / part for part in names}
     made["kernel"].write_bytes(given.kernel)
     made["symbols"].write_bytes(symbols.encode([(BASE, "entry")]))
@@ -111,7 +116,8 @@ def build(given: Parts, name: str) -> Path:
         profile=given.profile, version="0.1.0", rollback_index=1, dev=True, base_on_disk=False, slot_size=128 << 20,
         kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
     )  # fmt: skip
-    slot.build_slot(facts, made["verity"], made["root"], made["slot"], made["json"])
+    slot.build_slot(facts, made["verity"], made["root"], made["unsigned"], made["json"])
+    sign.sign_slot(made["unsigned"], FakeSigner(given.keys), made["slot"])
     (folder / "data").write_bytes(b"")  # a partition that holds nothing
     whole = disk.DiskInput(
         profile=given.profile, version="0.1.0", rollback_index=1, sizes=DiskSizes(), file_time=1_767_225_600,

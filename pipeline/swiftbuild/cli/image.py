@@ -238,7 +238,7 @@ def _describe(shop: Workshop, outcome: Outcome, profile: Profile, target: Path, 
         "login": {"user": first[0], "password": first[1][0]} if first else None,
         "logins": {user: password for user, (password, _) in logins.items()},
         "disk": read(f"disk/{profile.name}", "disk.json"), "slot": read(f"slot/{profile.name}", "slot.json"),
-        "parts": parts, "root_keys": [root.key.hex() for root in shop.signer.roots],
+        "parts": parts, "root_keys": [root.key.hex() for root in shop.signer.roots.keys],
         "packages": [read(ref.action, ref.output) for ref in sorted(outcome.artifacts, key=str)
                      if ref.output == "package.json"],
         "ran": list(outcome.ran),

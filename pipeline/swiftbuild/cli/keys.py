@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from swiftbuild.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from swiftbuild.effects.keys import FolderKey, KeyFolder
-    from swiftbuild.model.signing import KeySet, Role, SignedKeySet
+    from swiftbuild.model.signing import KeySet, PublicKey, Role, SignedKeySet
 
 keys_app = typer.Typer(help="Signing keys: make, list, rotate; keys/README.md tells how a ceremony goes.",
                        no_args_is_help=True)
@@ -97,15 +97,19 @@ def show(
 
     place = _folder(session, folder)
     signed = _key_set(place)
-    key_set = accept_key_set(signed, [root.public for root in place.roots()])
+    roots = place.roots()
+    key_set = accept_key_set(signed, roots)
     names = {key.public.key_id: key.path.stem for key in place.listed()}
     document = _document(key_set, names)
+    document["roots"] = [{"threshold": quorum.threshold, "keys": _key_rows(quorum.keys, names)}
+                         for quorum in roots.quorums]
     lines = [f"key set  {key_set.version}{'  (dev: throw-away keys)' if document['dev'] else ''}",
              f"digest   {signed.digest.hex()}", f"signed   {document['signed_at']}",
              f"expires  {document['expires'] or 'never'}", ""]
-    for role in document["roles"]:
-        lines.append(f"{role['role']}: {role['threshold']} of")
-        lines += [f"  {row['id'][:16]}  {row['name'] or '(its file is not here)'}" for row in role["keys"]]
+    named = zip(("root", "root before"), document["roots"], strict=False)
+    for title, group in (*named, *((role["role"], role) for role in document["roles"])):
+        lines.append(f"{title}: {group['threshold']} of")
+        lines += [f"  {row['id'][:16]}  {row['name'] or '(its file is not here)'}" for row in group["keys"]]
     session.result(document | {"digest": signed.digest.hex()}, "\n".join(lines))
 
 
@@ -136,11 +140,8 @@ def rotate(
 
     wanted = _role(role)
     place = _folder(session, None)
-    roots = place.roots()
-    old = accept_key_set(_key_set(place), [root.public for root in roots])
-    here = tuple(root for root in roots if root.private.exists())
-    if not here:
-        raise InputError(f"{place.path}: no private key of root is here", hint="make the key set where it is")
+    old = accept_key_set(_key_set(place), place.roots())
+    here = place.root_signers()
     passphrase = passphrase_of(session, passphrase_file)
     added, gone = tuple(read_public(path) for path in add or ()), tuple(revoke or ())
     if not (added or gone) and threshold is None and expires is None:
@@ -165,11 +166,12 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")],
 ) -> None:
     """Copy what is public, for a machine that builds or verifies: public keys and key set, no private key."""
-    from swiftbuild.effects.keys import KEY_SET
+    from swiftbuild.effects.keys import KEY_SET, ROOT_FILE
 
     place = _folder(session, None)
     place.roots()
-    files = [*(key.path for key in place.listed()), *((place.path / KEY_SET,) if place.key_set() else ())]
+    files = [*(key.path for key in place.listed()),
+             *(path for path in (place.path / KEY_SET, place.path / ROOT_FILE) if path.exists())]
     if folder.exists():
         raise UsageError(f"{folder}: it exists", hint="name a folder that does not")
     folder.mkdir(parents=True)
@@ -232,11 +234,15 @@ def _document(key_set: KeySet, names: dict[bytes, str]) -> dict[str, Any]:
 
     roles = [
         {"role": role.name.lower(), "threshold": key_set.threshold(role),
-         "keys": [{"id": key.key_id.hex(), "name": names.get(key.key_id)} for key in key_set.of_role(role)]}
+         "keys": _key_rows(key_set.of_role(role), names)}
         for role in Role if key_set.threshold(role)
     ]
     return {"version": key_set.version, "dev": bool(key_set.flags & KeySetFlag.DEV),
             "signed_at": day(key_set.signed_at), "expires": day(key_set.expires), "roles": roles}
+
+
+def _key_rows(keys: Iterable[PublicKey], names: dict[bytes, str]) -> list[dict[str, Any]]:
+    return [{"id": key.key_id.hex(), "name": names.get(key.key_id)} for key in keys]
 
 
 def _now() -> int:

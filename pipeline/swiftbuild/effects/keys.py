@@ -16,9 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swiftbuild.core import keysets
-from swiftbuild.effects.files import write_atomic
+from swiftbuild.effects.files import read_toml, write_atomic
 from swiftbuild.errors import InputError
-from swiftbuild.model.signing import Algorithm, KeySet, KeySetFlag, PublicKey, Role, Signature
+from swiftbuild.model.rootfile import RootFile
+from swiftbuild.model.signing import (
+    ROOT_KEYS_MAX,
+    Algorithm,
+    KeySet,
+    KeySetFlag,
+    PublicKey,
+    Quorum,
+    Role,
+    Roots,
+    Signature,
+)
+from swiftbuild.model.written import parse
 from swiftbuild.wire import keyset
 
 if TYPE_CHECKING:
@@ -26,7 +38,7 @@ if TYPE_CHECKING:
 
 ROLES = ("root", "release", "packages", "evidence")
 KEY_SET = "keyset.bin"
-ROOT_KEYS_MAX = 8
+ROOT_FILE = "root.toml"
 FILE_BYTES_MAX = 16384
 NO_KEY_SET = "swiftbuild keys init DIR makes one with new keys; keys/dev is made anew when it is removed"
 Passphrase = Callable[[str], bytes]
@@ -68,13 +80,39 @@ class KeyFolder:
         return tuple(FolderKey(role, path, read_public(path)) for role in roles or ROLES
                      for path in sorted((*self.path.glob(f"{role}.pub"), *self.path.glob(f"{role}-*.pub"))))
 
-    def roots(self) -> tuple[FolderKey, ...]:
-        """Root's keys."""
-        found = self.listed("root")
-        if not 1 <= len(found) <= ROOT_KEYS_MAX:
-            raise InputError(f"{self.path}: {len(found)} files root*.pub, expected 1 to {ROOT_KEYS_MAX}",
+    def root_file(self) -> RootFile:
+        """What `root.toml` says; without one every root key is root's, and one must sign."""
+        path = self.path / ROOT_FILE
+        return parse(RootFile, read_toml(path, str(path)), str(path)) if path.exists() else RootFile()
+
+    def roots(self) -> Roots:
+        """Who root is; while root is rotated, who it was too."""
+        found = {key.path.stem: key.public for key in self.listed("root")}
+        if not found:
+            raise InputError(f"{self.path}: no file root*.pub, expected 1 to {ROOT_KEYS_MAX}",
                              hint="swiftbuild keys init makes a folder of keys; SWIFTBUILD_KEYS names another")
-        return found
+        file = self.root_file()
+        groups = [(file.threshold, file.keys or tuple(found))]
+        groups += [(file.previous.threshold, file.previous.keys)] if file.previous else []
+        where = self.path / ROOT_FILE
+        for threshold, names in groups:
+            if missing := [name for name in names if name not in found]:
+                raise InputError(f"{where}: keys: there is no {missing[0]}.pub beside it",
+                                 hint=f"there are: {', '.join(found)}")
+            if threshold > len({found[name].key_id for name in names}):
+                raise InputError(f"{where}: threshold: {threshold} of {len(names)} keys must sign",
+                                 hint="give a smaller threshold, or add a root key")
+        count = len({found[name].key_id for _, names in groups for name in names})
+        if count > ROOT_KEYS_MAX:
+            raise InputError(f"{self.path}: {count} root keys, expected 1 to {ROOT_KEYS_MAX}",
+                             hint="the loader has room for no more; rotate root in two steps")
+        return Roots(quorums=tuple(
+            Quorum(threshold=threshold, keys=tuple(found[name] for name in names)) for threshold, names in groups))
+
+    def root_keys(self) -> tuple[FolderKey, ...]:
+        """Root's keys, the present ones first; one that root no longer has is not among them."""
+        listed = {key.public.key_id: key for key in self.listed("root")}
+        return tuple(listed[key.key_id] for key in self.roots().keys)
 
     def make(self, role: str, name: str, passphrase: bytes | None) -> FolderKey:
         """A new pair."""
@@ -104,6 +142,22 @@ class KeyFolder:
         """The key set as it is in the folder."""
         path = self.path / KEY_SET
         return path.read_bytes()[: keyset.BYTES_MAX + 1] if path.exists() else None
+
+    def root_signers(self) -> tuple[FolderKey, ...]:
+        """Root's keys whose private halves are here, when they are enough to sign a key set.
+
+        While root is rotated both roots must be met: the one before for loaders in the field, the present one for those
+        that come behind it.
+        """
+        here = tuple(root for root in self.root_keys() if root.private.exists())
+        have = {root.public.key_id for root in here}
+        for quorum in self.roots().quorums:
+            count = len(have & {key.key_id for key in quorum.keys})
+            if count < quorum.threshold:
+                raise InputError(f"{self.path}: {count or 'no'} private keys of root are here, "
+                                 f"{quorum.threshold} of {len(quorum.keys)} must sign",
+                                 hint="make the key set where they are, or let their holders sign in turn: --stage")
+        return here
 
     def write_key_set(self, key_set: KeySet, roots: tuple[FolderKey, ...], passphrase: Passphrase) -> bytes:
         """Signs a key set by root keys that are here, and keeps it in place of the one before."""
@@ -137,9 +191,9 @@ class FolderSigner:
         self._passphrase = passphrase
 
     @functools.cached_property
-    def roots(self) -> tuple[PublicKey, ...]:
-        """The root keys that the loader is built with."""
-        return tuple(root.public for root in self._folder.roots())
+    def roots(self) -> Roots:
+        """The root that the loader is built with."""
+        return self._folder.roots()
 
     @functools.cached_property
     def key_set(self) -> bytes:

@@ -24,6 +24,7 @@ from swiftbuild.model.recipe import DebianSource, PackageLock, Recipe, TreeSourc
 from swiftbuild.model.tree import Content, Node
 from swiftbuild.stages import cargo, data, debian, disk, kernel, root, sign, slot
 from swiftbuild.stages.cargo import CargoBuild, CargoPlace
+from swiftbuild.wire import rootkeys
 
 KERNEL = CargoBuild(
     crates=("swift-kernel",), binaries=("swift-kernel",), target="aarch64-unknown-none-softfloat",
@@ -57,7 +58,7 @@ DATATOOL = CargoBuild(
 RUST_TOOLS = ("rustc-web", "cargo-web", "rust-web-src")
 WORKSPACE_FILES = ("Cargo.toml", "Cargo.lock")
 ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
-"""The loader's build reads the root public keys from it: hexadecimal, with commas between."""
+"""The loader's build reads the root public keys and their threshold from it (wire/rootkeys.py)."""
 PROFILE_VARIABLE = "SWIFT_PROFILE"
 """The only profile that the loader boots."""
 COMPRESS = ("/usr/bin/zstd", "-q", "-10", "--single-thread", "--force")
@@ -120,8 +121,7 @@ class Planner:
         """Kernel, its other forms, loader, userland."""
         label = {"SWIFT_BUILD": f"rustc-{self.s.tools.get('rustc-web', 'unknown').partition('+')[0]}"}
         kernel_build = replace(KERNEL, environment=label)
-        roots = ",".join(root.key.hex() for root in self.s.signer.roots)
-        trust = {ROOT_KEYS_VARIABLE: roots, PROFILE_VARIABLE: self.name}
+        trust = {ROOT_KEYS_VARIABLE: rootkeys.text(self.s.signer.roots), PROFILE_VARIABLE: self.name}
         loader_build = replace(LOADER, environment=trust)
         userland_build = replace(
             USERLAND,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from swiftbuild.model.release import SignatureArea
-from swiftbuild.model.signing import PublicKey, Signature
+from swiftbuild.model.signing import Roots, Signature
 from swiftbuild.wire import release
 
 
@@ -14,8 +14,8 @@ class Signer(Protocol):
     """Who signs. What it is shows before anything is built; it is asked to sign only when it must."""
 
     @property
-    def roots(self) -> tuple[PublicKey, ...]:
-        """The root keys that the loader is built with."""
+    def roots(self) -> Roots:
+        """The root that the loader is built with."""
 
     @property
     def key_set(self) -> bytes:
