@@ -10,6 +10,7 @@ from pathlib import Path
 from swiftbuild.machine.media import mapped
 from swiftbuild.model.profile import DiskSizes
 from swiftbuild.model.release import SectionType
+from swiftbuild.model.signing import Roots
 from swiftbuild.stages import disk, sign, slot
 from swiftbuild.wire import elf, gpt, release, symbols
 
@@ -64,13 +65,17 @@ def make_linked(
     return header + programs + path + strings + table
 
 
-def make_loader(folder: Path, key: int) -> Path:
-    """An EFI application for arm64 that carries the root key of `FakeSigner(key)`."""
-    root = ",".join(str(byte) for byte in FakeSigner(key).roots.keys[0].key)
+def make_loader(folder: Path, key: int, roots: Roots | None = None) -> Path:
+    """An EFI application for arm64 that carries the root key of `FakeSigner(key)`, or those that are given."""
+    quorum, *before = (roots or FakeSigner(key).roots).quorums
+    assert not before
+    count = len(quorum.keys)
+    keys = ",".join(str(byte) for root in quorum.keys for byte in root.key)
     source, out = folder / "loader.s", folder / f"loader{key}.efi"
     source.write_text(
         ".text\n.globl entry\nentry: ret\n.section .rdata\n.balign 8\n"
-        f'.ascii "SWROOTKY"\n.long 2, 1, 1, 1, 0, 0\n.byte {root}\n.fill 224, 1, 0\n'
+        f'.ascii "SWROOTKY"\n.long 2, {count}, {quorum.threshold}, {2 ** count - 1}, 0, 0\n'
+        f".byte {keys}\n.fill {256 - 32 * count}, 1, 0\n"
     )
     subprocess.run(["/usr/bin/llvm-mc-19", "-triple=aarch64-windows", "-filetype=obj", "-o", str(folder / "loader.obj"),
                     str(source)], check=True)  # fmt: skip
@@ -90,6 +95,8 @@ class Parts:
     profile: str = "qemu"
     keys: int = 1
     """Number of the signer, whose root key the loader carries."""
+    dev: bool = True
+    version: str = "0.1.0"
 
 
 def parts(folder: Path) -> Parts:
@@ -113,8 +120,8 @@ def build(given: Parts, name: str) -> Path:
                     "--all-root", str(made["erofs"]), str(given.root)], check=True, capture_output=True)  # fmt: skip
     slot.build_verity(given.profile, made["erofs"], "00" * 32, made["verity"], made["root"])
     facts = slot.SlotInput(
-        profile=given.profile, version="0.1.0", rollback_index=1, dev=True, base_on_disk=False, slot_size=128 << 20,
-        kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
+        profile=given.profile, version=given.version, rollback_index=1, dev=given.dev, base_on_disk=False,
+        slot_size=128 << 20, kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
     )  # fmt: skip
     slot.build_slot(facts, made["verity"], made["root"], made["unsigned"], made["json"])
     sign.sign_slot(made["unsigned"], FakeSigner(given.keys), made["slot"])

@@ -81,6 +81,12 @@ class NetworkError(SwiftbuildError):
     exit_code = 9
 
 
+class RefusedError(SwiftbuildError):
+    """A rule forbids it: too few have signed, a key that may not, a release that must not leave the desk."""
+
+    exit_code = 10
+
+
 class InterruptError(SwiftbuildError):
     """The user pressed Ctrl-C: children have been ended, nothing half-written is left."""
 

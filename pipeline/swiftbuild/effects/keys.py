@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from swiftbuild.core import keysets
 from swiftbuild.effects.files import read_toml, write_atomic
 from swiftbuild.errors import InputError
-from swiftbuild.model.rootfile import RootFile
+from swiftbuild.model.rootfile import RootFile, toml
 from swiftbuild.model.signing import (
     ROOT_KEYS_MAX,
     Algorithm,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 ROLES = ("root", "release", "packages", "evidence")
 KEY_SET = "keyset.bin"
+DRAFT = "keyset.draft"
+"""A key set that root has yet to sign."""
 ROOT_FILE = "root.toml"
 FILE_BYTES_MAX = 16384
 NO_KEY_SET = "swiftbuild keys init DIR makes one with new keys; keys/dev is made anew when it is removed"
@@ -67,6 +69,9 @@ class Terms:
     dev: bool
     signed_at: int
     expires: int = 0
+    roots: tuple[Path, ...] = ()
+    """Root's public keys, when others hold it."""
+    root_threshold: int = 1
 
 
 class KeyFolder:
@@ -89,7 +94,7 @@ class KeyFolder:
         """Who root is; while root is rotated, who it was too."""
         found = {key.path.stem: key.public for key in self.listed("root")}
         if not found:
-            raise InputError(f"{self.path}: no file root*.pub, expected 1 to {ROOT_KEYS_MAX}",
+            raise InputError(f"{self.path}: 0 files root*.pub, expected 1 to {ROOT_KEYS_MAX}",
                              hint="swiftbuild keys init makes a folder of keys; SWIFTBUILD_KEYS names another")
         file = self.root_file()
         groups = [(file.threshold, file.keys or tuple(found))]
@@ -138,6 +143,10 @@ class KeyFolder:
         if not (self.path / name).exists():
             write_atomic(self.path / name, path.read_bytes())
 
+    def names(self) -> dict[bytes, str]:
+        """Key id → name of its file."""
+        return {key.public.key_id: key.path.stem for key in self.listed()}
+
     def key_set(self) -> bytes | None:
         """The key set as it is in the folder."""
         path = self.path / KEY_SET
@@ -166,16 +175,34 @@ class KeyFolder:
         write_atomic(self.path / KEY_SET, raw)
         return raw
 
+    def take_key_set(self, raw: bytes) -> None:
+        """Keeps a key set that was signed elsewhere; whether it may be taken was decided."""
+        write_atomic(self.path / KEY_SET, raw)
+
+    def write_root(self, file: RootFile) -> None:
+        """Says who root is."""
+        write_atomic(self.path / ROOT_FILE, toml(file).encode())
+
 
 def make_folder(path: Path, *, name: str, terms: Terms, passphrase: bytes | None) -> KeyFolder:
-    """A new folder, readable by its owner alone, with a pair for each role and key set 1: all of it, or nothing."""
+    """A new folder, readable by its owner alone, with a pair for each role and key set 1: all of it, or nothing.
+
+    Where others hold root, there is no pair for it, and the key set is a draft that they have yet to sign.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as staged:
         folder = KeyFolder(Path(staged))
-        pairs = {role: folder.make(role, name, passphrase) for role in ROLES}
+        pairs = {role: folder.make(role, name, passphrase) for role in ROLES if role != "root" or not terms.roots}
         keys = [(Role[role.upper()], pair.public) for role, pair in pairs.items() if role != "root"]
         key_set = keysets.first(keys, dev=terms.dev, signed_at=terms.signed_at, expires=terms.expires)
-        folder.write_key_set(key_set, (pairs["root"],), lambda _: passphrase or b"")
+        for root in terms.roots:
+            folder.take_in(root, "root")
+        if terms.roots:
+            folder.write_root(RootFile(threshold=terms.root_threshold))
+            folder.roots()  # refuses a threshold that these cannot meet
+            write_atomic(folder.path / DRAFT, keyset.with_signatures(keyset.encode_signed(key_set), ()))
+        else:
+            folder.write_key_set(key_set, (pairs["root"],), lambda _: passphrase or b"")
         try:
             folder.path.rename(path)
         except OSError as error:
@@ -246,26 +273,38 @@ def read_public(path: Path) -> PublicKey:
 
 def sign(key: FolderKey, message: bytes, passphrase: Passphrase) -> Signature:
     """A signature by a private key of the folder."""
-    signature = _read_private(key, passphrase).sign(message)
-    return Signature(algorithm=Algorithm.ED25519, key_id=key.public.key_id, signature=signature)
+    private = read_private(key.private, passphrase)
+    if public_of(private).key != key.public.key:
+        raise InputError(f"{key.private}: it does not belong to {key.path.name}")
+    return sign_by(private, message)
 
 
-def _read_private(key: FolderKey, passphrase: Passphrase) -> Ed25519PrivateKey:
+def sign_by(private: Ed25519PrivateKey, message: bytes) -> Signature:
+    """A signature."""
+    return Signature(algorithm=Algorithm.ED25519, key_id=public_of(private).key_id, signature=private.sign(message))
+
+
+def public_of(private: Ed25519PrivateKey) -> PublicKey:
+    """The public half."""
+    raw = private.public_key().public_bytes_raw()
+    return PublicKey(algorithm=Algorithm.ED25519, key_id=keyset.key_id(Algorithm.ED25519, raw), key=raw)
+
+
+def read_private(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
+    """An Ed25519 private key in PEM."""
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
     try:
-        pem = key.private.read_bytes()[:FILE_BYTES_MAX]
+        pem = path.read_bytes()[:FILE_BYTES_MAX]
     except FileNotFoundError:
-        raise InputError(f"{key.private}: the private key is not here", hint="sign where it is") from None
-    asked = passphrase(key.private.name) if b"ENCRYPTED" in pem else None
+        raise InputError(f"{path}: the private key is not here", hint="sign where it is") from None
+    asked = passphrase(path.name) if b"ENCRYPTED" in pem else None
     try:
         private = form.load_pem_private_key(pem, asked)
     except ValueError:  # never with its words: they may quote what was typed
         why = "the passphrase is wrong, or the file damaged" if asked else "not a private key in PEM"
-        raise InputError(f"{key.private}: {why}") from None
+        raise InputError(f"{path}: {why}") from None
     if not isinstance(private, Ed25519PrivateKey):
-        raise InputError(f"{key.private}: not an Ed25519 key")
-    if private.public_key().public_bytes_raw() != key.public.key:
-        raise InputError(f"{key.private}: it does not belong to {key.path.name}")
+        raise InputError(f"{path}: not an Ed25519 key")
     return private

@@ -121,8 +121,8 @@ class Roots(Record):
 
 
 class SignedKeySet(Record):
-    """A key set and root's signatures; `digest` is what they sign."""
+    """A key set and root's signatures; `digest` is what they sign. Without any it is a draft."""
 
     key_set: KeySet
     digest: Bytes32
-    signatures: Annotated[tuple[Signature, ...], Field(min_length=1, max_length=8)]
+    signatures: Annotated[tuple[Signature, ...], Field(max_length=8)]
