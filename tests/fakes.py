@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from swiftbuild.core import keysets
@@ -217,6 +218,8 @@ class Mill:
     archive: Archive
     tools: dict[str, str] = field(default_factory=lambda: {"rustc-web": "1", "lld-19": "1", "erofs-utils": "1"})
     keys: FakeSigner = field(default_factory=lambda: FakeSigner(1))
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the command line says in place of the tree."""
     runner: Tools = field(init=False)
 
     def __post_init__(self) -> None:
@@ -227,8 +230,8 @@ class Mill:
         recipes = project.load_recipes(self.root, loaded.packages, f"{project.PROFILES}/{profile}.toml")
         settings = Settings(
             repository=self.root, profile=loaded, recipes=recipes, lock=project.load_lock(self.root),
-            programs=tuple(r.source for r in recipes if isinstance(r.source, TreeSource)),
-            version=project.version(self.root), tools=self.tools, signer=self.keys,
+            programs=tuple(r.source for r in recipes if isinstance(r.source, TreeSource)), tools=self.tools,
+            signer=self.keys, **{"version": project.version(self.root), **self.told},
         )
         place = CargoPlace(self.root, self.root / "build/target", self.root / "build/cargo", {})
         return Planner(settings, Doors(self.runner, self.archive, place), stats).everything()

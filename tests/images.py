@@ -108,11 +108,11 @@ def parts(folder: Path) -> Parts:
     return Parts(folder, root, make_elf(GOOD), make_loader(folder, 1))
 
 
-def build(given: Parts, name: str) -> Path:
-    """The disk image of these parts."""
+def build_slot(given: Parts, name: str) -> Path:
+    """The folder with the slot image of these parts: `unsigned`, and signed as `slot`."""
     folder = given.folder / name
     folder.mkdir()
-    names = ("kernel", "symbols", "erofs", "verity", "root", "unsigned", "slot", "json", "disk.img")
+    names = ("kernel", "symbols", "erofs", "verity", "root", "unsigned", "slot", "json")
     made = {part: folder / part for part in names}
     made["kernel"].write_bytes(given.kernel)
     made["symbols"].write_bytes(symbols.encode([(BASE, "entry")]))
@@ -121,17 +121,24 @@ def build(given: Parts, name: str) -> Path:
     slot.build_verity(given.profile, made["erofs"], "00" * 32, made["verity"], made["root"])
     facts = slot.SlotInput(
         profile=given.profile, version=given.version, rollback_index=1, dev=given.dev, base_on_disk=False,
+        revokes_older=False, signed_at=0,
         slot_size=128 << 20, kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
     )  # fmt: skip
     slot.build_slot(facts, made["verity"], made["root"], made["unsigned"], made["json"])
     sign.sign_slot(made["unsigned"], FakeSigner(given.keys), made["slot"])
+    return folder
+
+
+def build(given: Parts, name: str) -> Path:
+    """The disk image of these parts."""
+    folder = build_slot(given, name)
     (folder / "data").write_bytes(b"")  # a partition that holds nothing
     whole = disk.DiskInput(
         profile=given.profile, version="0.1.0", rollback_index=1, sizes=DiskSizes(), file_time=1_767_225_600,
-        slot_image=made["slot"], loader=given.loader, data=folder / "data",
+        slot_image=folder / "slot", loader=given.loader, data=folder / "data",
     )  # fmt: skip
-    disk.build_disk(whole, made["disk.img"], made["json"])
-    return made["disk.img"]
+    disk.build_disk(whole, folder / "disk.img", folder / "json")
+    return folder / "disk.img"
 
 
 def start_of(image: Path, name: str) -> int:

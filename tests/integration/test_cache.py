@@ -60,6 +60,15 @@ def new_keys(m: Mill) -> None:
     m.keys = FakeSigner(2)
 
 
+def told(**more: object) -> Callable[[Mill], None]:
+    """An option of the command line."""
+
+    def change(m: Mill) -> None:
+        m.told = more
+
+    return change
+
+
 def new_lock(m: Mill) -> None:
     write_lock(m.root, "1.1-1", *m.archive.add("1.1-1", "hello again"))
 
@@ -104,6 +113,11 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("mkfs.erofs", tool("erofs-utils"), {"root/test"}),
     ("key folder", new_keys, {"loader/test", *SLOT}),
     ("version", replace("VERSION", "0.1.0", "0.1.1"), ROOT | DATA),
+    ("another version by an option", told(version="0.1.2"), ROOT | DATA),
+    ("a release that revokes older ones", told(revokes_older=True), SLOT),
+    ("when it was signed", told(signed_at=1_800_000_000), SLOT),
+    ("profile: rollback index", replace("pipeline/profiles/test.toml", "dev = true", "dev = true\nrollback_index = 2"),
+     SLOT),
     ("code of a stage", append("pipeline/swiftbuild/stages/disk.py", "# a word\n"), {"disk/test"}),
     ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"), {"verity/test", "slot/test"}),
     ("code of the command line", append("pipeline/swiftbuild/cli/app.py", "# a word\n"), set()),

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from swiftbuild.cli.app import app
+from swiftbuild.core import requests
 from swiftbuild.core.trust import accept_release
 from swiftbuild.effects.keys import KeyFolder
+from swiftbuild.wire.request import encode
 from typer.testing import CliRunner
 
 from tests.fakes import ROOT
-from tests.images import build, make_loader, parts
+from tests.images import build_slot, make_loader, parts
 
 PEOPLE = ("alice", "bob", "carol")
 INCOMPLETE = 10
@@ -80,7 +82,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = parts(desk.folder)
     loader = make_loader(desk.folder, 1, KeyFolder(desk.file("desk")).roots())
     for version in ("0.1.0", "0.1.1"):
-        build(replace(given, loader=loader, dev=False, version=version), version)
+        build_slot(replace(given, loader=loader, dev=False, version=version), version)
         (desk.file(version) / "unsigned").rename(desk.file(f"{version}.release"))
         shutil.rmtree(desk.file(version))
     return desk.folder
@@ -284,7 +286,9 @@ def test_signatures_under_a_set_that_root_did_not_sign_are_worth_nothing(desk: D
     desk.run("forger", "keys", "init", desk.file("forger"), "--no-passphrase")
     added = [word for name in PEOPLE for word in ("--add", desk.file(name) / f"release-{name}.pub")]
     desk.run("forger", "keys", "rotate", "release", *added, "--threshold", "2")
-    request = Path(desk.run("forger", "sign", "request", file, "-o", tmp_path / "forged")["request"])
+    place, request = KeyFolder(desk.file("forger")), tmp_path / "forged"
+    forged = requests.for_release(file.read_bytes()[:4096], place.key_set() or b"", (), place.names())
+    request.write_bytes(encode(forged))
     for name in ("alice", "bob"):
         desk.run(name, "sign", "add", request)
     assert "0 of 3 root keys" in desk.run("desk", "sign", "finish", request, file, status=6)["error"]

@@ -46,11 +46,11 @@ def inspect(
     elif check:
         _check(session, paths[0])
     else:
-        document = _describe(paths[0])
-        session.result(document, _text(document, tree=tree))
+        document = describe(paths[0])
+        session.result(document, text_of(document, tree=tree))
 
 
-def _describe(path: Path) -> Document:
+def describe(path: Path) -> Document:
     from swiftbuild.core.describe import describe_disk, describe_slot
     from swiftbuild.machine.media import mapped
     from swiftbuild.scenarios.inspection import roots_of
@@ -118,10 +118,10 @@ def _compare_text(verdict: str, found: list[Difference]) -> str:
     return "\n".join([meaning[verdict], *rows])
 
 
-def _text(document: Document, *, tree: bool) -> str:
+def text_of(document: Document, *, tree: bool) -> str:
     rows = [f"{document['path']}: {document['kind']}, {document['size']} bytes"]
-    if document["kind"] == "slot image":
-        return "\n".join([*rows, *_slot_rows("slot", document, tree=tree)])
+    if document["kind"] != "disk":
+        return "\n".join([*rows, *_slot_rows(document["kind"], document, tree=tree)])
     rows += [f"disk GUID {document['disk_guid']}", ""]
     rows += [f"{'#':>2} {'name':<8} {'offset':>11} {'bytes':>11}  {'GUID':<36}  type"]
     rows += [

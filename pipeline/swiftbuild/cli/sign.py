@@ -35,14 +35,19 @@ def request(
 
     Who may sign says the key folder in use: its key set for a release, its root keys for a key set.
     """
+    from swiftbuild.cli.release import require_allowed
     from swiftbuild.cli.workshop import key_folder
 
     target = out or file.with_name(f"{file.name}.request.json")
     if target.exists():
         raise UsageError(f"{target}: it exists, and may hold signatures that somebody gave",
                          hint="name another file with --out")
+    place = key_folder(session)
     with naming(file):
-        made = request_for(key_folder(session), _read(file))
+        raw = _read(file)
+        if raw.startswith(b"SWIFTREL"):
+            require_allowed(session, place, raw)
+        made = request_for(place, raw)
     _write(target, made)
     session.result({"request": str(target), **_document(made)}, "\n".join([f"request  {target}", "", *_text(made)]))
 
@@ -97,6 +102,7 @@ def finish(
 
     The result is held to the root keys of the key folder in use. FILE is the old one or the whole new one, never half.
     """
+    from swiftbuild.cli.release import require_allowed
     from swiftbuild.cli.workshop import key_folder
     from swiftbuild.core import requests as core
     from swiftbuild.effects.files import write_atomic
@@ -106,7 +112,10 @@ def finish(
     core.require_complete(made)
     place = key_folder(session)
     with naming(file):
-        write_atomic(file, finished(made, _read(file), place.roots(), place.key_set()))
+        raw = _read(file)
+        if made.kind == "release":
+            require_allowed(session, place, raw)
+        write_atomic(file, finished(made, raw, place.roots(), place.key_set()))
     session.result({"file": str(file), **_document(made)}, f"{file}: signed\n" + "\n".join(_state(made)))
 
 

@@ -43,6 +43,16 @@ KEYS_VARIABLE = "SWIFTBUILD_KEYS"
 STORE_VARIABLE = "SWIFTBUILD_STORE_GIB"
 
 
+@dataclass(frozen=True)
+class ReleaseTerms:
+    """What a release's header says that neither tree nor profile does."""
+
+    version: str = ""
+    """In place of the tree's."""
+    revokes_older: bool = False
+    signed_at: int = 0
+
+
 @dataclass
 class Workshop:
     """One build tree with everything that a build needs."""
@@ -67,6 +77,12 @@ class Workshop:
         recipes = project.load_recipes(root, (*loaded.packages, *extra), where)
         return self._planner(loaded, recipes, access).everything()
 
+    def release_plan(self, profile: Profile, access: Access, terms: ReleaseTerms, *, signed: bool) -> dict[str, Action]:
+        """The actions of a profile's release."""
+        root = self.session.root
+        recipes = project.load_recipes(root, profile.packages, f"{project.PROFILES}/{profile.name}.toml")
+        return self._planner(profile, recipes, access, terms).release(signed=signed)
+
     def package_plan(self, recipe: Recipe, wanted: set[str]) -> dict[str, Action]:
         """The actions, of those named, that build one package."""
         root = self.session.root
@@ -79,7 +95,10 @@ class Workshop:
         planner = self._planner(project.load_profile(root, project.profiles(root)[0]), (), Access({}, ()))
         return order([planner.datatool()])
 
-    def _planner(self, profile: Profile, recipes: tuple[Recipe, ...], access: Access) -> Planner:
+    def _planner(
+        self, profile: Profile, recipes: tuple[Recipe, ...], access: Access, terms: ReleaseTerms | None = None
+    ) -> Planner:
+        told = terms or ReleaseTerms()
         root = self.session.root
         tools = tool_versions(TOOLS, self.processes)
         require(tools)
@@ -90,17 +109,24 @@ class Workshop:
             recipes=recipes,
             programs=tuple(recipe.source for recipe in every if isinstance(recipe.source, TreeSource)),
             lock=project.load_lock(root),
-            version=project.version(root),
+            version=told.version or project.version(root),
             tools=tools,
             signer=self.signer,
+            revokes_older=told.revokes_older,
+            signed_at=told.signed_at,
             access=access,
         )
         return Planner(settings, Doors(self.processes, self.apt, self._place()), self.stats)
 
     @functools.cached_property
+    def folder(self) -> KeyFolder:
+        """The session's key folder."""
+        return key_folder(self.session)
+
+    @functools.cached_property
     def signer(self) -> FolderSigner:
         """The release keys of the session's key folder."""
-        return FolderSigner(key_folder(self.session), passphrase_of(self.session))
+        return FolderSigner(self.folder, passphrase_of(self.session))
 
     def preview(self, actions: Mapping[str, Action], *, force: bool) -> list[Step]:
         """What `run` would do."""

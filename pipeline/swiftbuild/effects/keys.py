@@ -240,6 +240,12 @@ class FolderSigner:
         """Ids of those that sign."""
         return tuple(key.public.key_id for key in self._signers)
 
+    @property
+    def complete(self) -> bool:
+        """As many private release keys are here as must sign."""
+        known = keyset.decode(self.key_set).key_set
+        return 0 < known.threshold(Role.RELEASE) <= len(self._here(known))
+
     def sign(self, message: bytes) -> tuple[Signature, ...]:
         """A signature by each."""
         return tuple(sign(key, message, self._passphrase) for key in self._signers)
@@ -247,14 +253,16 @@ class FolderSigner:
     @functools.cached_property
     def _signers(self) -> tuple[FolderKey, ...]:
         known = keyset.decode(self.key_set).key_set
-        may = {key.key_id for key in known.of_role(Role.RELEASE)}
-        here = [key for key in self._folder.listed("release") if key.public.key_id in may and key.private.exists()]
-        wanted = known.threshold(Role.RELEASE)
+        here, wanted = self._here(known), known.threshold(Role.RELEASE)
         if not wanted or len(here) < wanted:
             raise InputError(f"{self._folder.path}: {len(here)} private release keys of key set {known.version} are "
                              f"here, {wanted or 'none of the set may sign a release; 1'} must sign",
                              hint="SWIFTBUILD_KEYS names another key folder; without it throw-away keys sign")
         return tuple(here[:wanted])
+
+    def _here(self, known: KeySet) -> list[FolderKey]:
+        may = {key.key_id for key in known.of_role(Role.RELEASE)}
+        return [key for key in self._folder.listed("release") if key.public.key_id in may and key.private.exists()]
 
 
 def read_public(path: Path) -> PublicKey:

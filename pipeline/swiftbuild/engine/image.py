@@ -79,6 +79,10 @@ class Settings:
     tools: Mapping[str, str]
     """Debian package → version."""
     signer: sign.Signer
+    revokes_older: bool = False
+    """Once the release is good, older ones boot no more."""
+    signed_at: int = 0
+    """Seconds since 1970-01-01 UTC; 0: not told."""
     access: accounts.Access = field(default_factory=lambda: accounts.Access({}, ()))
 
 
@@ -187,15 +191,17 @@ class Planner:
             nodes.append(tree.text_node("/root/.ssh/authorized_keys", "\n".join(self.s.access.ssh_keys) + "\n", 0o600))
         return tree.assemble([*nodes, *(node for recipe in self.s.recipes for node in tree.recipe_nodes(recipe))])
 
-    def image(self) -> list[Action]:
-        """Root, verity, slot, disk, and its compressed form where a rescue system will write it."""
+    def release(self, *, signed: bool) -> dict[str, Action]:
+        """Every action up to the release: the slot image, signed or yet to be."""
+        return order([*self.programs(), *self.packages(), *self.base(), *([self.signed()] if signed else [])])
+
+    def base(self) -> list[Action]:
+        """Root, verity, and the slot image that nobody has signed."""
         erofs = Ref(f"root/{self.name}", "root.erofs")
         verity = {"section": Ref(f"verity/{self.name}", "verity"), "root": Ref(f"verity/{self.name}", "root")}
         kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref(f"loader/{self.name}", "swift-loader")
-        unsigned, slot_image = Ref(f"slot/{self.name}", "slot.img"), Ref(f"signed/{self.name}", "slot.img")
         profile = self.s.profile
-        about = {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
-        actions = [
+        return [
             self._root(),
             Action(f"verity/{self.name}", "hash the base", self._verity, ("verity", "root"), {"erofs": erofs},
                    self._facts("slot", profile=profile.name)),
@@ -203,18 +209,34 @@ class Planner:
                 f"slot/{self.name}", "assemble the slot image", self._slot, ("slot.img", "slot.json"),
                 {"kernel": kernel_elf, "symbols": Ref("kernel-forms", "symbols"), "loader": loader, "erofs": erofs,
                  **verity},
-                self._facts("slot", **about, dev=self._dev(), base=profile.base, size=profile.disk.base_mib),
+                self._facts("slot", **self._about(), dev=self._dev(), base=profile.base, size=profile.disk.base_mib,
+                            revokes_older=self.s.revokes_older, signed_at=self.s.signed_at),
             ),
+        ]
+
+    def _about(self) -> dict[str, str]:
+        profile = self.s.profile
+        return {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
+
+    def signed(self) -> Action:
+        """The slot image with key set and signatures."""
+        return Action(
+            f"signed/{self.name}", "sign the slot image", self._sign, ("slot.img",),
+            {"slot": Ref(f"slot/{self.name}", "slot.img")},
+            self._facts("sign", key_set=hashlib.sha256(self.s.signer.key_set).hexdigest(),
+                        keys=[key.hex() for key in self.s.signer.keys]),
+        )
+
+    def image(self) -> list[Action]:
+        """The signed slot image, the disk, and its compressed form where a rescue system will write it."""
+        profile = self.s.profile
+        needs = {"slot": Ref(f"signed/{self.name}", "slot.img"), "loader": Ref(f"loader/{self.name}", "swift-loader"),
+                 "data": Ref(f"data/{self.name}", "data.img")}
+        actions = [
+            *self.base(), self.signed(), self._data(),
             Action(
-                f"signed/{self.name}", "sign the slot image", self._sign, ("slot.img",), {"slot": unsigned},
-                self._facts("sign", key_set=hashlib.sha256(self.s.signer.key_set).hexdigest(),
-                            keys=[key.hex() for key in self.s.signer.keys]),
-            ),
-            self._data(),
-            Action(
-                f"disk/{self.name}", "assemble the disk image", self._disk, ("disk.img", "disk.json"),
-                {"slot": slot_image, "loader": loader, "data": Ref(f"data/{self.name}", "data.img")},
-                self._facts("disk", **about, sizes=profile.disk.model_dump(), time=self.time),
+                f"disk/{self.name}", "assemble the disk image", self._disk, ("disk.img", "disk.json"), needs,
+                self._facts("disk", **self._about(), sizes=profile.disk.model_dump(), time=self.time),
             ),
         ]
         if profile.rescue_device:
@@ -262,7 +284,8 @@ class Planner:
         profile = self.s.profile
         given = slot.SlotInput(
             profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, dev=self._dev(),
-            base_on_disk=profile.base == "disk", slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"],
+            base_on_disk=profile.base == "disk", revokes_older=self.s.revokes_older, signed_at=self.s.signed_at,
+            slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"],
             symbols=work.inputs["symbols"], loader=work.inputs["loader"], erofs=work.inputs["erofs"],
         )
         slot.build_slot(given, work.inputs["section"], work.inputs["root"], work.out("slot.img"), work.out("slot.json"))

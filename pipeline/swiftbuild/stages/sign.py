@@ -33,6 +33,14 @@ class Signer(Protocol):
         """A signature by each of them."""
 
 
+def prepare_slot(unsigned: Path, key_set: bytes) -> bytes:
+    """The slot image with the key set in place, and nobody's signature yet."""
+    raw = bytearray(unsigned.read_bytes())
+    raw[release.HEADER_SIZE : release.SECTIONS_START] = release.encode_signatures(SignatureArea(key_set=key_set))
+    release.read_slot(raw)
+    return bytes(raw)
+
+
 def sign_slot(unsigned: Path, signer: Signer, image: Path) -> None:
     """Puts key set and signatures in, and reads all of it back as a loader with these roots will.
 
