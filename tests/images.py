@@ -67,14 +67,15 @@ def make_linked(
 
 def make_loader(folder: Path, key: int, roots: Roots | None = None) -> Path:
     """An EFI application for arm64 that carries the root key of `FakeSigner(key)`, or those that are given."""
-    quorum, *before = (roots or FakeSigner(key).roots).quorums
-    assert not before
-    count = len(quorum.keys)
-    keys = ",".join(str(byte) for root in quorum.keys for byte in root.key)
+    chosen = roots or FakeSigner(key).roots
+    count, places = len(chosen.keys), {root.key: 1 << at for at, root in enumerate(chosen.keys)}
+    quorums = [(quorum.threshold, sum(places[root.key] for root in quorum.keys)) for quorum in chosen.quorums]
+    numbers = ", ".join(str(number) for pair in [*quorums, (0, 0)][:2] for number in pair)
+    keys = ",".join(str(byte) for root in chosen.keys for byte in root.key)
     source, out = folder / "loader.s", folder / f"loader{key}.efi"
     source.write_text(
         ".text\n.globl entry\nentry: ret\n.section .rdata\n.balign 8\n"
-        f'.ascii "SWROOTKY"\n.long 2, {count}, {quorum.threshold}, {2 ** count - 1}, 0, 0\n'
+        f'.ascii "SWROOTKY"\n.long 2, {count}, {numbers}\n'
         f".byte {keys}\n.fill {256 - 32 * count}, 1, 0\n"
     )
     subprocess.run(["/usr/bin/llvm-mc-19", "-triple=aarch64-windows", "-filetype=obj", "-o", str(folder / "loader.obj"),

@@ -131,7 +131,7 @@ def test_mistakes(folder: Path, tmp_path: Path) -> None:
     assert "never overwritten" in keys(folder, "init", "--only", "root", "--no-passphrase", status=3)["error"]
     assert "no such role" in keys(folder, "init", "--only", "rot", status=2)["error"]
     assert "letters" in keys(folder, "init", "--only", "root", "--name", "../x", status=2)["error"]
-    assert "no role of a key set" in keys(folder, "rotate", "root", status=2)["error"]
+    assert "no role of a key set" in keys(folder, "rotate", "rot", status=2)["error"]
     assert "not a day" in keys(folder, "rotate", "release", "--expires", "soon", status=2)["error"]
     assert "no keys" in keys(tmp_path, "list", status=3)["error"]
     raw = bytearray((folder / "keyset.bin").read_bytes())

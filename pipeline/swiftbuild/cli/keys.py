@@ -117,7 +117,7 @@ def show(
     key_set = accept_key_set(signed, roots)
     names = {key.public.key_id: key.path.stem for key in place.listed()}
     document = document_of(key_set, names)
-    document["roots"] = [{"threshold": quorum.threshold, "keys": _key_rows(quorum.keys, names)}
+    document["roots"] = [{"threshold": quorum.threshold, "keys": key_rows(quorum.keys, names)}
                          for quorum in roots.quorums]
     lines = [f"key set  {key_set.version}{'  (dev: throw-away keys)' if document['dev'] else ''}",
              f"digest   {signed.digest.hex()}", f"signed   {document['signed_at']}",
@@ -231,14 +231,14 @@ def document_of(key_set: KeySet, names: dict[bytes, str]) -> dict[str, Any]:
 
     roles = [
         {"role": role.name.lower(), "threshold": key_set.threshold(role),
-         "keys": _key_rows(key_set.of_role(role), names)}
+         "keys": key_rows(key_set.of_role(role), names)}
         for role in Role if key_set.threshold(role)
     ]
     return {"version": key_set.version, "dev": bool(key_set.flags & KeySetFlag.DEV),
             "signed_at": day(key_set.signed_at), "expires": day(key_set.expires), "roles": roles}
 
 
-def _key_rows(keys: Iterable[PublicKey], names: dict[bytes, str]) -> list[dict[str, Any]]:
+def key_rows(keys: Iterable[PublicKey], names: dict[bytes, str]) -> list[dict[str, Any]]:
     return [{"id": key.key_id.hex(), "name": names.get(key.key_id)} for key in keys]
 
 

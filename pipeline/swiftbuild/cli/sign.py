@@ -128,8 +128,7 @@ def request_for(place: KeyFolder, raw: bytes) -> SignRequest:
 
     if raw.startswith(b"SWKEYSET"):
         draft = keyset.draft(raw)
-        signed = raw[: keyset.decode_signed(raw)[1]]
-        return core.for_key_set(signed, place.roots(), draft.signatures, place.names())
+        return core.for_key_set(core.payload_of_key_set(raw), place.roots(), draft.signatures, place.names())
     if not raw.startswith(b"SWIFTREL"):
         raise DamageError("it is no release, and no key set", hint="swiftbuild release build makes a release")
     key_set = place.key_set()

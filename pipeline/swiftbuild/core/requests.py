@@ -67,6 +67,11 @@ def for_key_set(signed: bytes, roots: Roots, signatures: Iterable[Signature], na
     return _made(RequestKind.KEY_SET, signed, b"", groups, signatures)
 
 
+def payload_of_key_set(raw: bytes) -> bytes:
+    """The signed bytes of a key set."""
+    return raw[: keyset.decode_signed(raw)[1]]
+
+
 def message(request: SignRequest) -> bytes:
     """What a holder signs."""
     return KINDS[request.kind].domain + request.digest

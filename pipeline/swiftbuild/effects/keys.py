@@ -90,13 +90,13 @@ class KeyFolder:
         path = self.path / ROOT_FILE
         return parse(RootFile, read_toml(path, str(path)), str(path)) if path.exists() else RootFile()
 
-    def roots(self) -> Roots:
-        """Who root is; while root is rotated, who it was too."""
+    def roots(self, told: RootFile | None = None) -> Roots:
+        """Who root is by `told`, or by the folder's file; while root is rotated, who it was too."""
         found = {key.path.stem: key.public for key in self.listed("root")}
         if not found:
             raise InputError(f"{self.path}: 0 files root*.pub, expected 1 to {ROOT_KEYS_MAX}",
                              hint="swiftbuild keys init makes a folder of keys; SWIFTBUILD_KEYS names another")
-        file = self.root_file()
+        file = told or self.root_file()
         groups = [(file.threshold, file.keys or tuple(found))]
         groups += [(file.previous.threshold, file.previous.keys)] if file.previous else []
         where = self.path / ROOT_FILE
@@ -137,11 +137,20 @@ class KeyFolder:
         write_atomic(path, public, 0o644)
         return FolderKey(role, path, read_public(path))
 
+    def taken_name(self, path: Path, role: str) -> str:
+        """The name that somebody's public key has here; refuses one under which another key lies here already."""
+        name = path.name if path.name.startswith(f"{role}-") else f"{role}-{path.name}"
+        there = self.path / name
+        if there.exists() and read_public(there) != read_public(path):
+            raise InputError(f"{there}: another key of that name is here, and {path} would take its place",
+                             hint="give the file another name")
+        return there.stem
+
     def take_in(self, path: Path, role: str) -> None:
         """Keeps a copy of somebody's public key."""
-        name = path.name if path.name.startswith(f"{role}-") else f"{role}-{path.name}"
-        if not (self.path / name).exists():
-            write_atomic(self.path / name, path.read_bytes())
+        place = self.path / f"{self.taken_name(path, role)}.pub"
+        if not place.exists():
+            write_atomic(place, path.read_bytes())
 
     def names(self) -> dict[bytes, str]:
         """Key id → name of its file."""

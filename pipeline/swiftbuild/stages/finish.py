@@ -18,7 +18,7 @@ def finished(request: SignRequest, raw: bytes, roots: Roots, present: bytes | No
     """
     if request.kind is RequestKind.RELEASE:
         return _release(request, raw, roots, present)
-    return _key_set(request, raw, roots)
+    return with_root_signatures(request, raw, roots)
 
 
 def _release(request: SignRequest, raw: bytes, roots: Roots, present: bytes | None) -> bytes:
@@ -39,8 +39,9 @@ def _release(request: SignRequest, raw: bytes, roots: Roots, present: bytes | No
     return signed
 
 
-def _key_set(request: SignRequest, raw: bytes, roots: Roots) -> bytes:
-    if raw[: keyset.decode_signed(raw)[1]] != request.payload:
+def with_root_signatures(request: SignRequest, raw: bytes, roots: Roots) -> bytes:
+    """The key set with the request's signatures, accepted by these root keys."""
+    if requests.payload_of_key_set(raw) != request.payload:
         raise RefusedError("it is another key set than the one that the request is for",
                            hint="the request names its digest: swiftbuild sign status")
     by = requests.with_those_of(request, keyset.draft(raw).signatures).signatures
