@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from swiftbuild.core.plan import Record
+from swiftbuild.core.policy import Known
 from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
+from swiftbuild.errors import RefusedError
 from swiftbuild.stages.cargo import CargoPlace, claim
 
 from tests.fakes import FakeSigner, Mill, mill, write_lock
@@ -119,7 +121,8 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("profile: rollback index", replace("pipeline/profiles/test.toml", "dev = true", "dev = true\nrollback_index = 2"),
      SLOT),
     ("code of a stage", append("pipeline/swiftbuild/stages/disk.py", "# a word\n"), {"disk/test"}),
-    ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"), {"verity/test", "slot/test"}),
+    ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"),
+     {"verity/test", "slot/test", "signed/test"}),
     ("code of the command line", append("pipeline/swiftbuild/cli/app.py", "# a word\n"), set()),
     ("umask", umask, set()),
 ]
@@ -180,6 +183,15 @@ def test_a_damaged_output_is_made_again(built: Mill, name: str, damage: str) -> 
         place.unlink()
     assert built.build().ran == (name.rpartition("/")[0],)
     assert built.object(built.build(), name) == place
+
+
+def test_what_must_not_leave_the_desk_is_never_signed(built: Mill) -> None:
+    known = Known(built.keys.roots, ("swift",), ())
+    strict = Mill(built.root, built.archive, told={"forbidden": known})
+    with pytest.raises(RefusedError, match="built-in-password"):
+        strict.build()
+    assert "signed/test" in strict.preview(), "no signature lies in the store"
+    assert built.build().ran == ()
 
 
 def test_force_runs_everything_and_makes_the_same(built: Mill) -> None:

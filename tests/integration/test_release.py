@@ -108,6 +108,8 @@ def test_what_must_not_leave_the_desk_is_not_signed(built: Path, real: Path, tmp
     refused = run(*words, keys=real / "keys", status=REFUSED)
     assert "has built-in passwords" in refused["error"] and "--no-dev" in refused["hint"]
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+    refused = run("image", "-p", "qemu", "-o", tmp_path / "dev.img", keys=real / "keys", status=REFUSED)
+    assert "has built-in passwords" in refused["error"]
     file = Path(shutil.copy(built / "n.release", tmp_path / "n.release"))
     for command in ("release sign", "sign request"):
         error = run(*command.split(), file, keys=real / "keys", status=REFUSED)["error"]

@@ -40,6 +40,9 @@ WithOption = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="PACKAGE", help="A package more than the profile's, with what it requires."),
 ]
+NoDevOption = Annotated[
+    bool, typer.Option("--no-dev", help="As if the profile said dev = false: no built-in passwords.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Really write to a block device.")]
 
 PARTS = {"kernel": ("swift-kernel", "kernel.elf"), "kernel-forms": ("Image", "Image"),
@@ -59,6 +62,7 @@ def image(
     locked: LockedOption = False,
     password_hash: PasswordOption = None,
     ssh_key: KeyOption = None,
+    no_dev: NoDevOption = False,
     yes: YesOption = False,
 ) -> None:
     """Build the disk image of a profile, and say how to boot it.
@@ -81,14 +85,15 @@ def image(
         _check_replaced(target, compressed=bool(project.load_profile(session.root, profile).rescue_device))
     access = access_of(password_hash or [], ssh_key or [])
     with wiring.workshop(session) as shop:
-        actions = shop.plan(profile, access, with_ or ())
+        loaded = shop.profile(profile, no_dev=no_dev)
+        actions = shop.plan(profile, access, with_ or (), no_dev=no_dev)
         if dry_run:
             show_plan(session, shop.preview(actions, force=force))
             return
         outcome = shop.run(actions, force=force, locked=locked)
         _deliver(shop, outcome, profile, target)
         parts = _deliver_parts(shop, outcome, profile, named=out is None and not with_)
-        document = _describe(shop, outcome, project.load_profile(session.root, profile), target, parts, access)
+        document = _describe(shop, outcome, loaded, target, parts, access)
         document["with"] = list(with_ or ())
         summary = shop.report.summary()
     session.note(summary)

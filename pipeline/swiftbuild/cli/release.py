@@ -13,6 +13,7 @@ from swiftbuild.cli.image import (
     DryRunOption,
     ForceOption,
     KeyOption,
+    NoDevOption,
     PasswordOption,
     access_of,
     list_profiles,
@@ -20,12 +21,11 @@ from swiftbuild.cli.image import (
 )
 from swiftbuild.cli.keys import PassphraseOption
 from swiftbuild.cli.session import Session, command, naming
-from swiftbuild.errors import DamageError, InputError, RefusedError, UsageError
+from swiftbuild.errors import DamageError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from swiftbuild.cli.workshop import Workshop
     from swiftbuild.effects.keys import KeyFolder
-    from swiftbuild.model.profile import Profile
     from swiftbuild.model.signing import Roots
 
 release_app = typer.Typer(help="Releases: the file that a machine installs; docs/formats/release.md.",
@@ -59,9 +59,7 @@ def build(
         str | None, typer.Option("--signed-at", metavar="TIME", help="UTC, 2031-12-31T23:59:59Z [now; never with "
                                                                      "throw-away keys].")
     ] = None,
-    no_dev: Annotated[
-        bool, typer.Option("--no-dev", help="As if the profile said dev = false: no built-in passwords.")
-    ] = False,
+    no_dev: NoDevOption = False,
     password_hash: PasswordOption = None,
     ssh_key: KeyOption = None,
     dry_run: DryRunOption = False,
@@ -82,14 +80,13 @@ def build(
         list_profiles(session)
         return
     told = version_of(version, "--version") if version else project.version(session.root)
-    loaded = _profile(session, profile, rollback_index, no_dev=no_dev)
     target = (out or session.root / "build/releases" / f"swift-os-{profile}-{told}.release").absolute()
     _check_target(target)
     access = access_of(password_hash or [], ssh_key or [])
     with wiring.workshop(session) as shop:
-        if loaded.dev and not shop.signer.dev:
-            raise RefusedError(f"profile {profile} is dev = true: it has built-in passwords, and the keys here are no "
-                               "throw-away", hint="--no-dev leaves them out; --password-hash says who may log in")
+        loaded = shop.profile(profile, no_dev=no_dev)
+        if rollback_index is not None:
+            loaded = loaded.model_copy(update={"rollback_index": rollback_index})
         when = _time(signed_at) if signed_at else 0 if shop.signer.dev else int(time.time())
         terms = wiring.ReleaseTerms(version=told, revokes_older=revokes_older, signed_at=when)
         signed = shop.signer.complete
@@ -203,33 +200,13 @@ def read_release(file: Path) -> bytes:
 
 def require_allowed(session: Session, place: KeyFolder, raw: bytes) -> None:
     """Raises RefusedError: the keys are no throw-away, and the release holds what must not leave the desk."""
-    from swiftbuild.core.policy import Known, objections
-    from swiftbuild.effects import project
-    from swiftbuild.effects.keys import NO_KEY_SET, KeyFolder
-    from swiftbuild.model.signing import KeySetFlag
-    from swiftbuild.wire import keyset, release
+    from swiftbuild.cli.workshop import forbidden
+    from swiftbuild.core.policy import require_none
+    from swiftbuild.wire import release
 
-    key_set = place.key_set()
-    if key_set is None:
-        raise InputError(f"{place.path}: no key set: nobody could say who may sign", hint=NO_KEY_SET)
-    if keyset.decode(key_set).key_set.flags & KeySetFlag.DEV:
-        return
-    profiles = [project.load_profile(session.root, name) for name in project.profiles(session.root)]
-    pairs = [pair for profile in profiles for pair in (profile.login.root, profile.login.guest) if pair]
-    dev = KeyFolder(session.root / "keys" / "dev").listed()
-    known = Known(place.roots(), tuple(sorted({pair.password for pair in pairs})), tuple(key.public.key for key in dev))
-    if found := objections(release.read_slot(raw), known):
-        raise RefusedError("it must not leave the desk, and keys that are no throw-away sign it not:\n" +
-                           "\n".join(f"  {one.where}: {one.text} [{one.code}]" for one in found),
-                           hint="swiftbuild release build --no-dev makes one without built-in passwords")
-
-
-def _profile(session: Session, name: str, rollback_index: int | None, *, no_dev: bool) -> Profile:
-    from swiftbuild.effects import project
-
-    loaded = project.load_profile(session.root, name)
-    changes: dict[str, Any] = {} if rollback_index is None else {"rollback_index": rollback_index}
-    return loaded.model_copy(update=changes | ({"dev": False} if no_dev else {}))
+    known = forbidden(session, place)
+    if known:
+        require_none(release.read_slot(raw), known)
 
 
 def _check_target(target: Path) -> None:

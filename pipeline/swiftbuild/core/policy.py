@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from swiftbuild.core.check import Finding
 from swiftbuild.core.sha512crypt import matches
-from swiftbuild.errors import DamageError
+from swiftbuild.errors import DamageError, RefusedError
 from swiftbuild.model.release import CriticalFlag, SectionType
 from swiftbuild.model.signing import Roots
 from swiftbuild.wire import erofs, release, rootkeys
@@ -36,6 +36,20 @@ class Known:
     """Built into some profile."""
     dev_keys: tuple[bytes, ...]
     """Public keys of throw-away pairs."""
+
+
+    def facts(self) -> dict[str, list[str]]:
+        """What of it decides whether something may be signed, for the key of an action. Roots stand there already."""
+        return {"passwords": list(self.passwords), "dev keys": sorted(key.hex() for key in self.dev_keys)}
+
+
+def require_none(image: release.SlotImage, known: Known) -> None:
+    """Raises RefusedError: there is an objection."""
+    if found := objections(image, known):
+        rows = (f"  {one.where}: {one.text} [{one.code}]" for one in found)
+        first = "it must not leave the desk, and keys that are no throw-away sign it not:"
+        raise RefusedError("\n".join([first, *rows]),
+                           hint="--no-dev builds it without built-in passwords; the list: docs/formats/release.md")
 
 
 def objections(image: release.SlotImage, known: Known) -> list[Finding]:

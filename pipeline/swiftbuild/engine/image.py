@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from swiftbuild.core import accounts, tree
+from swiftbuild.core import accounts, policy, tree
 from swiftbuild.core.plan import Action, Ref, order
 from swiftbuild.core.version import file_time
 from swiftbuild.effects.code import digest_of
@@ -79,6 +79,8 @@ class Settings:
     tools: Mapping[str, str]
     """Debian package → version."""
     signer: sign.Signer
+    forbidden: policy.Known | None = None
+    """What the keys must not sign; None: they are throw-away."""
     revokes_older: bool = False
     """Once the release is good, older ones boot no more."""
     signed_at: int = 0
@@ -224,7 +226,8 @@ class Planner:
             f"signed/{self.name}", "sign the slot image", self._sign, ("slot.img",),
             {"slot": Ref(f"slot/{self.name}", "slot.img")},
             self._facts("sign", key_set=hashlib.sha256(self.s.signer.key_set).hexdigest(),
-                        keys=[key.hex() for key in self.s.signer.keys]),
+                        keys=[key.hex() for key in self.s.signer.keys],
+                        forbidden=self.s.forbidden.facts() if self.s.forbidden else {}),
         )
 
     def image(self) -> list[Action]:
@@ -292,7 +295,7 @@ class Planner:
         return ()
 
     def _sign(self, work: Work) -> Iterable[str]:
-        sign.sign_slot(work.inputs["slot"], self.s.signer, work.out("slot.img"))
+        sign.sign_slot(work.inputs["slot"], self.s.signer, work.out("slot.img"), self.s.forbidden)
         return ()
 
     def _dev(self) -> bool:

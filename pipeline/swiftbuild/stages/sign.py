@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from swiftbuild.core import policy
 from swiftbuild.model.release import SignatureArea
 from swiftbuild.model.signing import Roots, Signature
 from swiftbuild.wire import release
@@ -41,14 +42,17 @@ def prepare_slot(unsigned: Path, key_set: bytes) -> bytes:
     return bytes(raw)
 
 
-def sign_slot(unsigned: Path, signer: Signer, image: Path) -> None:
-    """Puts key set and signatures in, and reads all of it back as a loader with these roots will.
+def sign_slot(unsigned: Path, signer: Signer, image: Path, forbidden: policy.Known | None = None) -> None:
+    """Puts key set and signatures in, and reads all of it back as a loader with these roots will. `forbidden`: what
+    must not be signed; None, with throw-away keys: nothing is.
 
-    Raises DamageError: the loader would refuse it.
+    Raises RefusedError: it holds something of that; DamageError: the loader would refuse it.
     """
     from swiftbuild.core.trust import accept_release  # noqa: PLC0415 - a build with nothing to sign needs none of it
 
     raw = bytearray(unsigned.read_bytes())
+    if forbidden:
+        policy.require_none(release.read_slot(raw), forbidden)
     message = release.signed_message(release.release_digest(raw))
     area = SignatureArea(key_set=signer.key_set, signatures=signer.sign(message))
     raw[release.HEADER_SIZE : release.SECTIONS_START] = release.encode_signatures(area)
