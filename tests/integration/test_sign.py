@@ -128,6 +128,11 @@ def test_two_of_three_hold_root_and_each_copy_counts(desk: Desk) -> None:
     assert about["version"] == "3" and about["may sign as release"].startswith("2 of ")
     desk.run("alice", "sign", "add", request)
     assert desk.run("desk", "sign", "finish", request, draft, status=INCOMPLETE)["exit_code"] == INCOMPLETE
+    draft.rename(desk.file("aside"))
+    given = request.read_bytes()
+    words = ("keys", "rotate", "evidence", "--stage", draft)
+    assert f"{request}: it exists" in desk.run("desk", *words, status=2)["error"] and request.read_bytes() == given
+    desk.file("aside").rename(draft)
     assert "no signatures" in desk.run("desk", "keys", "take", draft, status=6)["error"]
     assert desk.run("desk", "keys", "show")["version"] == 2
     desk.run("bob", "sign", "add", request)
@@ -264,6 +269,19 @@ def test_another_release_or_request_is_refused(desk: Desk) -> None:
     damaged.write_bytes(raw)
     assert "kernel section is not the one" in desk.run("desk", "sign", "finish", request, damaged, status=6)["error"]
     assert two.read_bytes() == before and damaged.read_bytes() == raw
+
+
+def test_a_request_that_asks_too_few_of_root_is_not_believed(desk: Desk) -> None:
+    draft = desk.file("third")
+    request = Path(desk.run("desk", "keys", "rotate", "evidence", "--stage", draft)["request"])
+    desk.run("alice", "sign", "add", request)
+    asked = json.loads(request.read_text())
+    asked["groups"][0]["threshold"] = 1
+    request.write_text(json.dumps(asked))
+    assert desk.run("alice", "sign", "status", request)["complete"]
+    before = draft.read_bytes()
+    error = desk.run("desk", "sign", "finish", request, draft, status=INCOMPLETE)["error"]
+    assert "root: 1 of 2 have signed" in error and draft.read_bytes() == before
 
 
 def test_keys_that_have_left_the_set_sign_no_more(desk: Desk) -> None:

@@ -175,13 +175,18 @@ def take(
                    f"key set {key_set.version} in {place.path}; see: swiftbuild keys show")
 
 
+def request_path(file: Path) -> Path:
+    """Where the request for a file lies, when nothing else is said."""
+    return file.with_name(f"{file.name}.request.json")
+
+
 def staged(place: KeyFolder, draft: Path) -> tuple[str, list[str]]:
     """Makes the request for a draft of a key set, and says who does what with it."""
     from swiftbuild.cli.sign import request_for
     from swiftbuild.effects.files import write_atomic
     from swiftbuild.wire import request
 
-    path = draft.with_name(f"{draft.name}.request.json")
+    path = request_path(draft)
     write_atomic(path, request.encode(request_for(place, draft.read_bytes())))
     return str(path), [f"{draft} is a draft: root has yet to sign it.",
                        f"  who holds root, each:  swiftbuild sign add {path.name}",

@@ -18,6 +18,7 @@ from swiftbuild.cli.keys import (
     key_set_of,
     new_passphrase,
     now,
+    request_path,
     staged,
 )
 from swiftbuild.cli.passphrase import passphrase_of
@@ -101,8 +102,10 @@ def _rotate_role(session: Session, place: KeyFolder, wanted: Wanted, stage: Path
     role = _role(wanted.role)
     old = accept_key_set(key_set_of(place), place.roots())
     here = () if stage else place.root_signers()
-    if stage and stage.exists():
-        raise UsageError(f"{stage}: it exists", hint="name a file that does not")
+    for path in (stage, request_path(stage)) if stage else ():
+        if path.exists():
+            raise UsageError(f"{path}: it exists, and may hold signatures that somebody gave",
+                             hint="name another file with --stage")
     passphrase = passphrase_of(session, wanted.passphrase_file)
     key_set = _following(session, place, old, wanted, role)
     if stage:

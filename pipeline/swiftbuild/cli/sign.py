@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swiftbuild.cli.keys import PassphraseOption
+from swiftbuild.cli.keys import PassphraseOption, request_path
 from swiftbuild.cli.session import Session, command, naming
 from swiftbuild.errors import DamageError, InputError, RefusedError, UsageError
 
@@ -38,7 +38,7 @@ def request(
     from swiftbuild.cli.release import require_allowed
     from swiftbuild.cli.workshop import key_folder
 
-    target = out or file.with_name(f"{file.name}.request.json")
+    target = out or request_path(file)
     if target.exists():
         raise UsageError(f"{target}: it exists, and may hold signatures that somebody gave",
                          hint="name another file with --out")
