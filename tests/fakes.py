@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from swiftbuild.core import keysets
@@ -25,7 +26,7 @@ from swiftbuild.effects.store import Store
 from swiftbuild.engine.image import Doors, Planner, Settings
 from swiftbuild.engine.run import Engine, Outcome
 from swiftbuild.model.recipe import TreeSource
-from swiftbuild.model.signing import Algorithm, PublicKey, Role, Signature
+from swiftbuild.model.signing import Algorithm, PublicKey, Role, Roots, Signature
 from swiftbuild.stages.cargo import CARGO, CargoPlace
 from swiftbuild.stages.kernel import NM
 from swiftbuild.wire import elf, keyset
@@ -189,7 +190,7 @@ class FakeSigner:
 
     def __init__(self, number: int) -> None:
         self._root, self._key = (Ed25519PrivateKey.from_private_bytes(bytes([number, role]) * 16) for role in (1, 2))
-        self.roots = (self._public(self._root),)
+        self.roots = Roots.of([self._public(self._root)])
         known = keysets.first([(Role.RELEASE, self._public(self._key))], dev=self.dev, signed_at=0, expires=0)
         message = keyset.signed_message(keyset.digest(keyset.encode_signed(known)))
         self.key_set = keyset.encode(known, [self._signature(self._root, message)])
@@ -217,6 +218,8 @@ class Mill:
     archive: Archive
     tools: dict[str, str] = field(default_factory=lambda: {"rustc-web": "1", "lld-19": "1", "erofs-utils": "1"})
     keys: FakeSigner = field(default_factory=lambda: FakeSigner(1))
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the command line says in place of the tree."""
     runner: Tools = field(init=False)
 
     def __post_init__(self) -> None:
@@ -227,8 +230,8 @@ class Mill:
         recipes = project.load_recipes(self.root, loaded.packages, f"{project.PROFILES}/{profile}.toml")
         settings = Settings(
             repository=self.root, profile=loaded, recipes=recipes, lock=project.load_lock(self.root),
-            programs=tuple(r.source for r in recipes if isinstance(r.source, TreeSource)),
-            version=project.version(self.root), tools=self.tools, signer=self.keys,
+            programs=tuple(r.source for r in recipes if isinstance(r.source, TreeSource)), tools=self.tools,
+            signer=self.keys, **{"version": project.version(self.root), **self.told},
         )
         place = CargoPlace(self.root, self.root / "build/target", self.root / "build/cargo", {})
         return Planner(settings, Doors(self.runner, self.archive, place), stats).everything()
@@ -282,4 +285,4 @@ def write_lock(root: Path, version: str, digest: str, size: int) -> None:
 def make_keys(folder: Path) -> tuple[str, ...]:
     """A key folder as a first use makes it."""
     made = make_folder(folder, name="", terms=Terms(dev=True, signed_at=0), passphrase=None)
-    return tuple(root.public.key.hex() for root in made.roots())
+    return tuple(root.public.key.hex() for root in made.root_keys())

@@ -10,8 +10,11 @@ from pathlib import Path
 from swiftbuild.machine.media import mapped
 from swiftbuild.model.profile import DiskSizes
 from swiftbuild.model.release import SectionType
-from swiftbuild.stages import disk, slot
+from swiftbuild.model.signing import Roots
+from swiftbuild.stages import disk, sign, slot
 from swiftbuild.wire import elf, gpt, release, symbols
+
+from tests.fakes import FakeSigner
 
 BASE = symbols.KERNEL_BASE
 Load = tuple[int, int, bytes, int]
@@ -62,12 +65,18 @@ def make_linked(
     return header + programs + path + strings + table
 
 
-def make_loader(folder: Path, key: int) -> Path:
-    """An EFI application for arm64 that carries a block of root keys."""
+def make_loader(folder: Path, key: int, roots: Roots | None = None) -> Path:
+    """An EFI application for arm64 that carries the root key of `FakeSigner(key)`, or those that are given."""
+    chosen = roots or FakeSigner(key).roots
+    count, places = len(chosen.keys), {root.key: 1 << at for at, root in enumerate(chosen.keys)}
+    quorums = [(quorum.threshold, sum(places[root.key] for root in quorum.keys)) for quorum in chosen.quorums]
+    numbers = ", ".join(str(number) for pair in [*quorums, (0, 0)][:2] for number in pair)
+    keys = ",".join(str(byte) for root in chosen.keys for byte in root.key)
     source, out = folder / "loader.s", folder / f"loader{key}.efi"
     source.write_text(
         ".text\n.globl entry\nentry: ret\n.section .rdata\n.balign 8\n"
-        f'.ascii "SWROOTKY"\n.long 1, 1\n.fill 32, 1, {key}\n.fill 224, 1, 0\n'
+        f'.ascii "SWROOTKY"\n.long 2, {count}, {numbers}\n'
+        f".byte {keys}\n.fill {256 - 32 * count}, 1, 0\n"
     )
     subprocess.run(["/usr/bin/llvm-mc-19", "-triple=aarch64-windows", "-filetype=obj", "-o", str(folder / "loader.obj"),
                     str(source)], check=True)  # fmt: skip
@@ -85,6 +94,10 @@ class Parts:
     kernel: bytes
     loader: Path
     profile: str = "qemu"
+    keys: int = 1
+    """Number of the signer, whose root key the loader carries."""
+    dev: bool = True
+    version: str = "0.1.0"
 
 
 def parts(folder: Path) -> Parts:
@@ -96,11 +109,11 @@ def parts(folder: Path) -> Parts:
     return Parts(folder, root, make_elf(GOOD), make_loader(folder, 1))
 
 
-def build(given: Parts, name: str) -> Path:
-    """The disk image of these parts."""
+def build_slot(given: Parts, name: str) -> Path:
+    """The folder with the slot image of these parts: `unsigned`, and signed as `slot`."""
     folder = given.folder / name
     folder.mkdir()
-    names = ("kernel", "symbols", "erofs", "verity", "root", "slot", "json", "disk.img")
+    names = ("kernel", "symbols", "erofs", "verity", "root", "unsigned", "slot", "json")
     made = {part: folder / part for part in names}
     made["kernel"].write_bytes(given.kernel)
     made["symbols"].write_bytes(symbols.encode([(BASE, "entry")]))
@@ -108,17 +121,25 @@ def build(given: Parts, name: str) -> Path:
                     "--all-root", str(made["erofs"]), str(given.root)], check=True, capture_output=True)  # fmt: skip
     slot.build_verity(given.profile, made["erofs"], "00" * 32, made["verity"], made["root"])
     facts = slot.SlotInput(
-        profile=given.profile, version="0.1.0", rollback_index=1, dev=True, base_on_disk=False, slot_size=128 << 20,
-        kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
+        profile=given.profile, version=given.version, rollback_index=1, dev=given.dev, base_on_disk=False,
+        revokes_older=False, signed_at=0,
+        slot_size=128 << 20, kernel=made["kernel"], symbols=made["symbols"], loader=given.loader, erofs=made["erofs"],
     )  # fmt: skip
-    slot.build_slot(facts, made["verity"], made["root"], made["slot"], made["json"])
+    slot.build_slot(facts, made["verity"], made["root"], made["unsigned"], made["json"])
+    sign.sign_slot(made["unsigned"], FakeSigner(given.keys), made["slot"])
+    return folder
+
+
+def build(given: Parts, name: str) -> Path:
+    """The disk image of these parts."""
+    folder = build_slot(given, name)
     (folder / "data").write_bytes(b"")  # a partition that holds nothing
     whole = disk.DiskInput(
         profile=given.profile, version="0.1.0", rollback_index=1, sizes=DiskSizes(), file_time=1_767_225_600,
-        slot_image=made["slot"], loader=given.loader, data=folder / "data",
+        slot_image=folder / "slot", loader=given.loader, data=folder / "data",
     )  # fmt: skip
-    disk.build_disk(whole, made["disk.img"], made["json"])
-    return made["disk.img"]
+    disk.build_disk(whole, folder / "disk.img", folder / "json")
+    return folder / "disk.img"
 
 
 def start_of(image: Path, name: str) -> int:

@@ -55,6 +55,14 @@ class DamageError(SwiftbuildError):
     exit_code = 6
 
 
+class TrustError(DamageError):
+    """Those who must have signed something did not. `code` is a stable name for why."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
 class BootError(SwiftbuildError):
     """A machine did not start, did not become healthy, or panicked."""
 
@@ -71,6 +79,12 @@ class NetworkError(SwiftbuildError):
     """Something could not be fetched."""
 
     exit_code = 9
+
+
+class RefusedError(SwiftbuildError):
+    """A rule forbids it: too few have signed, a key that may not, a release that must not leave the desk."""
+
+    exit_code = 10
 
 
 class InterruptError(SwiftbuildError):

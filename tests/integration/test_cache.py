@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from swiftbuild.core.plan import Record
+from swiftbuild.core.policy import Known
 from swiftbuild.effects.statcache import StatCache
 from swiftbuild.effects.store import Store
+from swiftbuild.errors import RefusedError
 from swiftbuild.stages.cargo import CargoPlace, claim
 
 from tests.fakes import FakeSigner, Mill, mill, write_lock
@@ -60,6 +62,15 @@ def new_keys(m: Mill) -> None:
     m.keys = FakeSigner(2)
 
 
+def told(**more: object) -> Callable[[Mill], None]:
+    """An option of the command line."""
+
+    def change(m: Mill) -> None:
+        m.told = more
+
+    return change
+
+
 def new_lock(m: Mill) -> None:
     write_lock(m.root, "1.1-1", *m.archive.add("1.1-1", "hello again"))
 
@@ -104,8 +115,14 @@ CHANGES: list[tuple[str, Callable[[Mill], None], set[str]]] = [
     ("mkfs.erofs", tool("erofs-utils"), {"root/test"}),
     ("key folder", new_keys, {"loader/test", *SLOT}),
     ("version", replace("VERSION", "0.1.0", "0.1.1"), ROOT | DATA),
+    ("another version by an option", told(version="0.1.2"), ROOT | DATA),
+    ("a release that revokes older ones", told(revokes_older=True), SLOT),
+    ("when it was signed", told(signed_at=1_800_000_000), SLOT),
+    ("profile: rollback index", replace("pipeline/profiles/test.toml", "dev = true", "dev = true\nrollback_index = 2"),
+     SLOT),
     ("code of a stage", append("pipeline/swiftbuild/stages/disk.py", "# a word\n"), {"disk/test"}),
-    ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"), {"verity/test", "slot/test"}),
+    ("code below a stage", append("pipeline/swiftbuild/wire/verity.py", "# a word\n"),
+     {"verity/test", "slot/test", "signed/test"}),
     ("code of the command line", append("pipeline/swiftbuild/cli/app.py", "# a word\n"), set()),
     ("umask", umask, set()),
 ]
@@ -166,6 +183,15 @@ def test_a_damaged_output_is_made_again(built: Mill, name: str, damage: str) -> 
         place.unlink()
     assert built.build().ran == (name.rpartition("/")[0],)
     assert built.object(built.build(), name) == place
+
+
+def test_what_must_not_leave_the_desk_is_never_signed(built: Mill) -> None:
+    known = Known(built.keys.roots, ("swift",), ())
+    strict = Mill(built.root, built.archive, told={"forbidden": known})
+    with pytest.raises(RefusedError, match="built-in-password"):
+        strict.build()
+    assert "signed/test" in strict.preview(), "no signature lies in the store"
+    assert built.build().ran == ()
 
 
 def test_force_runs_everything_and_makes_the_same(built: Mill) -> None:

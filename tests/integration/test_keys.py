@@ -73,9 +73,38 @@ def test_what_is_exported_is_public(folder: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["evidence.pub", "keyset.bin", "packages.pub", "release.pub", "root.pub"]
     assert keys(tmp_path / "out", "show")["version"] == 1
-    assert "no private key of root" in keys(tmp_path / "out", "rotate", "packages", status=3)["error"]
+    assert "no private keys of root" in keys(tmp_path / "out", "rotate", "packages", status=3)["error"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names, "nothing was made"
     assert "it exists" in keys(folder, "export", str(tmp_path / "out"), status=2)["error"]
+
+
+def test_as_many_of_root_sign_a_set_as_the_folder_says(folder: Path, tmp_path: Path) -> None:
+    for name in ("alice", "bob"):
+        done = swiftbuild("keys", "init", str(folder), "--only", "root", "--name", name, "--no-passphrase")
+        assert done.returncode == 0, done.stderr
+    (folder / "root.toml").write_text('threshold = 2\nkeys = ["root", "root-alice"]\n')
+    assert "signed by 1 of 2 root keys, 2 must" in keys(folder, "show", status=6)["error"]
+    (folder / "root.toml").write_text("threshold = 1\n")
+    keys(folder, "rotate", "packages")
+    (folder / "root.toml").write_text('threshold = 2\nkeys = ["root", "root-alice"]\n')
+    shown = keys(folder, "show")  # all of root that was here has signed
+    assert [(row["threshold"], [key["name"] for key in row["keys"]]) for row in shown["roots"]] == [
+        (2, ["root", "root-alice"])]
+    (folder / "root-alice.pem").rename(tmp_path / "elsewhere")
+    refused = keys(folder, "rotate", "packages", status=3)
+    assert "1 private keys of root are here, 2 of 2 must sign" in refused["error"] and "--stage" in refused["hint"]
+    assert keys(folder, "show")["version"] == 2, "nothing was made"
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("threshold = 2", "2 of 1 keys must sign"), ("threshold = 0", "greater than or equal to 1"),
+    ('keys = ["root-bob"]', "there is no root-bob.pub"), ('keys = ["../root"]', "keys.0"),
+    ('[previous]\nthreshold = 2\nkeys = ["root"]', "2 of 1 keys must sign"), ("treshold = 1", "unknown key 'treshold'"),
+])  # fmt: skip
+def test_a_root_that_makes_no_sense_is_told(folder: Path, text: str, why: str) -> None:
+    (folder / "root.toml").write_text(text)
+    error = keys(folder, "show", status=3)["error"]
+    assert why in error and str(folder / "root.toml") in error
 
 
 def test_a_private_key_may_be_hidden(tmp_path: Path) -> None:
@@ -102,7 +131,7 @@ def test_mistakes(folder: Path, tmp_path: Path) -> None:
     assert "never overwritten" in keys(folder, "init", "--only", "root", "--no-passphrase", status=3)["error"]
     assert "no such role" in keys(folder, "init", "--only", "rot", status=2)["error"]
     assert "letters" in keys(folder, "init", "--only", "root", "--name", "../x", status=2)["error"]
-    assert "no role of a key set" in keys(folder, "rotate", "root", status=2)["error"]
+    assert "no role of a key set" in keys(folder, "rotate", "rot", status=2)["error"]
     assert "not a day" in keys(folder, "rotate", "release", "--expires", "soon", status=2)["error"]
     assert "no keys" in keys(tmp_path, "list", status=3)["error"]
     raw = bytearray((folder / "keyset.bin").read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from swiftbuild.core import keysets
 from swiftbuild.core.keysets import Change
 from swiftbuild.effects.keys import KeyFolder, Terms, make_folder, sign
+from swiftbuild.limits import SECTOR
+from swiftbuild.machine.media import mapped
 from swiftbuild.model.release import SignatureArea
-from swiftbuild.model.signing import Role, Signature
+from swiftbuild.model.signing import Role, Roots, Signature
 from swiftbuild.scenarios.boot import booting
-from swiftbuild.wire import keyset, release
+from swiftbuild.wire import gpt, keyset, release, rootkeys
 
 from tests.system.conftest import BOOT_SECONDS, ROOT, image_of, spec
 from tests.variants import installed, rebuilt, signed, slot_image, with_area
@@ -84,6 +87,40 @@ def test_what_is_not_signed_by_those_who_must_is_not_booted(pair: tuple[str, str
             assert why in errors[where].get("why")
             assert f"slot {where}: " in running.console.text
         assert not any(event.name == "kernel.entry" for event in running.console.events)
+
+
+def with_roots(disk: Path, roots: Roots) -> Path:
+    """The disk image, the loader on whose ESP is held to other root keys. No signature covers that loader itself."""
+    with mapped(disk) as data:
+        esp = gpt.read(data).named("esp")
+        assert esp
+        places = [esp.first * SECTOR + at for at in rootkeys.places(data[esp.first * SECTOR : (esp.last + 1) * SECTOR])]
+    assert len(places) == 1
+    keys = b"".join(key.key for key in roots.keys)
+    with disk.open("r+b") as file:
+        file.seek(places[0] + 12)
+        file.write(struct.pack("<I4I", len(roots.keys), roots.quorums[0].threshold, 2 ** len(roots.keys) - 1, 0, 0))
+        file.write(keys)
+    return disk
+
+
+def test_two_of_root_must_have_signed_the_key_set(tmp_path: Path) -> None:
+    other = KeyFolder(tmp_path / "other").make("root", "other", None)
+    both = (DEV.listed("root")[0], other)
+    raw, old = slot_image(image_of("qemu")), keyset.decode(DEV.key_set() or b"")
+    message = keyset.signed_message(old.digest)
+    signature = signed(raw)[release.HEADER_SIZE : release.SECTIONS_START]
+    area = release.decode_signatures(signature)
+    key_set = keyset.encode(old.key_set, [sign(root, message, no_passphrase) for root in both])
+    good = with_area(raw, area.model_copy(update={"key_set": key_set}))
+    roots = Roots.of([root.public for root in both], 2)
+    disk = with_roots(installed(image_of("qemu"), tmp_path / "disk.img", signed(raw), good), roots)
+    with booting(MACHINE, disk, folder=tmp_path) as running:
+        running.console.event("loader.slot", slot="b", seconds=BOOT_SECONDS)
+        error = next(event for event in running.console.events if event.name == "loader.error")
+        assert (error.get("where"), error.get("what")) == ("a", "signature")
+        assert "signed by 1 of root's keys, 2 must" in error.get("why")
+        running.console.event("kernel.entry", seconds=BOOT_SECONDS)
 
 
 def test_two_of_three_have_signed(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from swiftbuild.model.release import SectionType
 from swiftbuild.scenarios.inspection import differences, findings
 from typer.testing import CliRunner
 
+from tests.fakes import FakeSigner
 from tests.images import BASE, GOOD, Parts, build, make_elf, make_loader, parts, section_of, start_of
 
 Patch = Callable[[bytearray], None]
@@ -202,7 +203,39 @@ def test_a_damaged_boot_control_copy_is_found(image: Path, at: int, wanted: set[
 def test_a_slot_with_another_release_than_recorded_is_found(image: Path) -> None:
     at = start_of(image, "base_a") + 120  # signed_at: the header is right, its digest is another
     with changed(image, at, flipped(image, at)):
-        assert codes(image) == {"slot-digest"}
+        assert codes(image) == {"slot-digest", "signature-release"}
+
+
+def test_a_slot_that_the_loader_of_the_esp_would_refuse_is_found(given: Parts, image: Path, tmp_path: Path) -> None:
+    at = start_of(image, "base_a") + 4096 + 32 + 20  # in the key set
+    with changed(image, at, flipped(image, at)):
+        assert codes(image) & {"signature-key-set", "signature-root"}
+    stranger = replace(given, folder=tmp_path, keys=2)  # signed by others than the loader's
+    assert codes(build(stranger, "stranger")) == {"signature-root"}
+    assert codes(tmp_path / "stranger" / "slot") == {"signature-root"}
+    status, text = run(str(tmp_path / "stranger" / "disk.img"))
+    assert status == 0 and "accepted       no: key set 1: signed by 0 of 1 root keys, 1 must" in text
+    nobody = tmp_path / "stranger" / "unsigned"
+    assert codes(nobody) == {"signature-key-set"}
+
+
+def test_a_loader_without_root_keys_is_found(given: Parts, tmp_path: Path) -> None:
+    keyless = tmp_path / "keyless.efi"
+    keyless.write_bytes(given.loader.read_bytes().replace(b"SWROOTKY", b"SWROOTK?"))
+    bad = replace(given, folder=tmp_path, loader=keyless)
+    assert codes(build(bad, "keyless")) == {"root-keys"}
+
+
+def test_who_signed_is_shown(image: Path) -> None:
+    signer = FakeSigner(1)
+    key, root = signer.keys[0].hex(), signer.roots.keys[0].key_id.hex()
+    text = run(str(image))[1]
+    assert f"  signed by      {key[:16]} (1 must), key set 1" in text
+    assert f"  root           1 of 1 must sign the key set; signed by {root[:16]}" in text
+    assert "  accepted       yes" in text
+    told = json.loads(run("--json", str(image))[1])["slots"]["base_a"]["trust"]
+    assert told["accepted"] and told["signed_by"] == [key] and told["root"] == [{"threshold": 1, "keys": [root]}]
+    assert told["key_set"]["dev"] is False
 
 
 def test_damage_of_the_fat_is_found(image: Path) -> None:
@@ -251,7 +284,7 @@ def test_the_same_image_is_the_same(given: Parts, image: Path) -> None:
 
 
 def test_other_keys_explain_what_follows_from_them(given: Parts, image: Path) -> None:
-    other = build(replace(given, loader=make_loader(given.folder, 2)), "keys")
+    other = build(replace(given, loader=make_loader(given.folder, 2), keys=2), "keys")
     found = differences(image, other)
     assert found
     assert all(d.by_keys for d in found), found
@@ -264,7 +297,7 @@ def test_other_keys_explain_what_follows_from_them(given: Parts, image: Path) ->
 def test_a_changed_file_is_named(given: Parts, image: Path) -> None:
     (given.root / "etc" / "motd").write_text("changed\n")
     try:
-        other = build(replace(given, loader=make_loader(given.folder, 2)), "file")
+        other = build(replace(given, loader=make_loader(given.folder, 2), keys=2), "file")
     finally:
         (given.root / "etc" / "motd").write_text("welcome\n")
     unexplained = [d for d in differences(image, other) if not d.by_keys]
@@ -280,7 +313,7 @@ def test_a_changed_file_is_named(given: Parts, image: Path) -> None:
 def test_a_byte_anywhere_is_found(given: Parts, image: Path, where: str, at: int | None) -> None:
     other = given.folder / "keys" / "disk.img"
     if not other.exists():
-        other = build(replace(given, loader=make_loader(given.folder, 2)), "keys")
+        other = build(replace(given, loader=make_loader(given.folder, 2), keys=2), "keys")
     offset = 40 * 512 if at is None else at + start_of(other, where.split(":", maxsplit=1)[0])
     with changed(other, offset, b"\x01"):
         assert where in {d.where for d in differences(image, other) if not d.by_keys}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from swiftbuild.core import keysets, trust
 from swiftbuild.core.keysets import Change
 from swiftbuild.errors import DamageError, UsageError
-from swiftbuild.model.signing import Algorithm, KeySet, PublicKey, Role, Signature, Threshold
+from swiftbuild.model.signing import Algorithm, KeySet, PublicKey, Role, Roots, Signature, Threshold
 from swiftbuild.wire import keyset
 
 PRIVATE = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(8)]
@@ -48,7 +48,7 @@ def whole(*signers: int, key_set: KeySet = SET) -> bytearray:
 def test_reads_back_what_was_signed() -> None:
     signed = keyset.decode(whole(0, 1))
     assert signed.key_set == SET
-    assert trust.accept_key_set(signed, ROOTS, 2) == SET
+    assert trust.accept_key_set(signed, Roots.of(ROOTS, 2)) == SET
     assert [key.key_id for key in SET.of_role(Role.EVIDENCE)] == [public(3).key_id]
 
 
@@ -59,7 +59,7 @@ def test_reads_back_what_was_signed() -> None:
 def test_only_different_keys_of_root_count(signers: tuple[int, ...], threshold: int, accepted: bool) -> None:
     signed = keyset.decode(whole(*signers))
     with contextlib.nullcontext() if accepted else pytest.raises(DamageError, match="root keys"):
-        trust.accept_key_set(signed, ROOTS, threshold)
+        trust.accept_key_set(signed, Roots.of(ROOTS, threshold))
 
 
 def test_a_signature_of_another_set_algorithm_or_key_is_none() -> None:
@@ -82,7 +82,7 @@ def test_one_flipped_bit_is_refused(at: int, bit: int) -> None:
     raw[at] ^= 1 << bit
     padding = len(raw) - 64 - 40 + 2 <= at < len(raw) - 64 - 40 + 4  # of the signature's entry; ignored by every reader
     with contextlib.suppress(DamageError) if padding else pytest.raises(DamageError):
-        trust.accept_key_set(keyset.decode(raw), ROOTS)
+        trust.accept_key_set(keyset.decode(raw), Roots.of(ROOTS))
 
 
 @given(st.binary(max_size=400))

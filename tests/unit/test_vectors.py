@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from swiftbuild.core import trust
 from swiftbuild.core.slots import choose
-from swiftbuild.errors import SwiftbuildError
+from swiftbuild.errors import SwiftbuildError, TrustError
 from swiftbuild.model.bootctl import BootControl
-from swiftbuild.model.signing import Algorithm, PublicKey
+from swiftbuild.model.signing import Algorithm, PublicKey, Roots
 from swiftbuild.wire import bootctl, gpt, release
 from swiftbuild.wire.keyset import key_id
 
@@ -67,13 +67,15 @@ def test_release(case: Case) -> None:
 @pytest.mark.parametrize("case", cases("trust"))
 def test_trust(case: Case) -> None:
     keys = [bytes.fromhex(key) for key in case["roots"]]
-    roots = [PublicKey(algorithm=Algorithm.ED25519, key_id=key_id(Algorithm.ED25519, key), key=key) for key in keys]
+    public = [PublicKey(algorithm=Algorithm.ED25519, key_id=key_id(Algorithm.ED25519, key), key=key) for key in keys]
+    roots = Roots.of(public, case["threshold"])
     raw = data("trust", case)
     if case["expect"] == "ok":
-        trust.accept_release(raw, roots, case["threshold"])
+        trust.accept_release(raw, roots)
     else:
-        with pytest.raises(SwiftbuildError):
-            trust.accept_release(raw, roots, case["threshold"])
+        with pytest.raises(TrustError) as refused:
+            trust.accept_release(raw, roots)
+        assert refused.value.code == case["expect"]
 
 
 @pytest.mark.parametrize("case", cases("bootctl"))

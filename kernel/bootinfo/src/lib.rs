@@ -204,12 +204,10 @@ pub struct BootInfo {
     pub key_set_floor: u64,
     /// Of [`flag`].
     pub flags: u32,
-    /// How many of `roots` are used.
+    /// How many of `roots` are used; 0: nobody verified anything.
     pub root_count: u32,
-    /// How many of them must sign a key set; 0: nobody verified anything.
-    pub root_threshold: u32,
-    /// Zero.
-    pub reserved_after_threshold: u32,
+    /// Who of them must sign a key set: (so many, of those that the bits name), by the present root, and by the one before while root is rotated.
+    pub root_quorums: [[u32; 2]; 2],
     /// The root public keys that the loader trusts, Ed25519.
     pub roots: [[u8; 32]; ROOTS_MAX],
     /// Version of the key set that the release was accepted under.
@@ -234,7 +232,7 @@ pub const SIZE_MIN: usize = offset_of!(BootInfo, key_set_floor);
 pub const SIZE: usize = size_of::<BootInfo>();
 
 const _: () = {
-    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 680 && SIZE_MIN == 352);
+    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 688 && SIZE_MIN == 352);
     assert!(offset_of!(BootInfo, memory_map) == 16);
     assert!(offset_of!(BootInfo, kernel_start) == 32);
     assert!(offset_of!(BootInfo, header_start) == 48);
@@ -253,7 +251,7 @@ const _: () = {
     assert!(offset_of!(BootInfo, loader_exit_ticks) == 328);
     assert!(offset_of!(BootInfo, time) == 336);
     assert!(offset_of!(BootInfo, flags) == 360);
-    assert!(offset_of!(BootInfo, roots) == 376);
+    assert!(offset_of!(BootInfo, roots) == 384);
 };
 
 impl BootInfo {
@@ -296,8 +294,7 @@ impl BootInfo {
             key_set_floor: 0,
             flags: 0,
             root_count: 0,
-            root_threshold: 0,
-            reserved_after_threshold: 0,
+            root_quorums: [[0; 2]; 2],
             roots: [[0; 32]; ROOTS_MAX],
             key_set: 0,
             rollback_index: 0,
@@ -315,7 +312,7 @@ impl BootInfo {
             key_set_floor: absent.key_set_floor,
             flags: absent.flags,
             root_count: absent.root_count,
-            root_threshold: absent.root_threshold,
+            root_quorums: absent.root_quorums,
             roots: absent.roots,
             key_set: absent.key_set,
             rollback_index: absent.rollback_index,

@@ -78,7 +78,7 @@ impl Handoff {
             rollback_index: image.header.rollback_index,
             release_digest: image.release_digest,
             root_count: roots.keys.len() as u32,
-            root_threshold: roots.threshold as u32,
+            root_quorums: roots.quorums.map(|quorum| [quorum.threshold, quorum.members]),
             loader_start_ticks: started,
             ..BootInfo::empty()
         };

@@ -4,6 +4,7 @@
 use arrayvec::ArrayVec;
 use sha2::{Digest, Sha256};
 
+use crate::le::{array, is_zero, u16_at, u32_at, u64_at};
 use crate::signatures::{Signature, entries};
 
 /// Most bytes.
@@ -174,7 +175,7 @@ fn key(row: &[u8], is_strict: bool) -> Result<Key<'_>, &'static str> {
     if bytes.is_empty() || !is_zero(padding) || is_strict && !is_zero(&row[40 + KEY_BYTES_MAX..]) {
         return Err("a key has no bytes, or some behind it");
     }
-    let id = core::array::from_fn(|at| row[8 + at]);
+    let id = array(row, 8);
     if id_of(algorithm, bytes)?.is_some_and(|own| own != id) {
         return Err("a key has the id of another");
     }
@@ -195,20 +196,4 @@ pub(crate) fn id_of(algorithm: u16, key: &[u8]) -> Result<Option<[u8; 32]>, &'st
         return Err("a key has not as many bytes as its algorithm's");
     }
     Ok(Some(Sha256::new().chain_update(prefix).chain_update(key).finalize().into()))
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
-}
-
-fn u16_at(data: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(core::array::from_fn(|i| data[at + i]))
-}
-
-fn u32_at(data: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(core::array::from_fn(|i| data[at + i]))
-}
-
-fn u64_at(data: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(core::array::from_fn(|i| data[at + i]))
 }

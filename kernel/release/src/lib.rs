@@ -8,6 +8,10 @@
 
 mod error;
 pub mod keyset;
+mod le;
+pub mod roots;
+#[cfg(test)]
+mod roots_tests;
 mod signatures;
 #[cfg(test)]
 mod tests;
@@ -20,6 +24,8 @@ pub use signatures::{Signature, SignatureArea};
 
 use arrayvec::ArrayVec;
 use sha2::{Digest, Sha256};
+
+use crate::le::{array, is_zero, u16_at, u32_at, u64_at};
 
 /// Bytes of the header: what is signed.
 pub const HEADER_SIZE: usize = 4096;
@@ -155,29 +161,8 @@ pub fn digest(header: &[u8; HEADER_SIZE]) -> [u8; 32] {
     Sha256::digest(header).into()
 }
 
-/// `N` bytes at a constant offset of the header.
-fn bytes<const N: usize>(data: &[u8; HEADER_SIZE], at: usize) -> [u8; N] {
-    core::array::from_fn(|i| data[at + i])
-}
-
-fn u16_at(data: &[u8; HEADER_SIZE], at: usize) -> u16 {
-    u16::from_le_bytes(bytes(data, at))
-}
-
-fn u32_at(data: &[u8; HEADER_SIZE], at: usize) -> u32 {
-    u32::from_le_bytes(bytes(data, at))
-}
-
-fn u64_at(data: &[u8; HEADER_SIZE], at: usize) -> u64 {
-    u64::from_le_bytes(bytes(data, at))
-}
-
 fn text_at(data: &[u8; HEADER_SIZE], at: usize, what: &'static str) -> Result<Text, ReleaseError> {
-    Text::parse(bytes(data, at)).ok_or(ReleaseError::Text(what))
-}
-
-fn all_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
+    Text::parse(array(data, at)).ok_or(ReleaseError::Text(what))
 }
 
 impl Header {
@@ -199,7 +184,7 @@ impl Header {
         if u32_at(raw, 12) as usize != length {
             return Err(ReleaseError::HeaderLength { found: u32_at(raw, 12), expected: length as u32 });
         }
-        if minor == 0 && !(all_zero(&raw[224..312]) && all_zero(&raw[length..])) {
+        if minor == 0 && !(is_zero(&raw[224..312]) && is_zero(&raw[length..])) {
             return Err(ReleaseError::Reserved("header"));
         }
         let header = Self {
@@ -219,7 +204,7 @@ impl Header {
             datafs_incompat: u64_at(raw, 176),
             package_abi_min: u32_at(raw, 184),
             package_abi_max: u32_at(raw, 188),
-            verity_root: bytes(raw, 192),
+            verity_root: array(raw, 192),
             sections: parse_sections(raw, minor, count)?,
         };
         header.check()?;
@@ -367,7 +352,7 @@ fn parse_sections(
             flags: u32_at(raw, at + 4),
             offset: u64_at(raw, at + 8),
             length: u64_at(raw, at + 16),
-            digest: bytes(raw, at + 24),
+            digest: array(raw, at + 24),
         });
     }
     Ok(sections)

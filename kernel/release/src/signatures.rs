@@ -1,7 +1,9 @@
 //! The signature area: what lies outside the signed bytes.
 
-use crate::{AREA_SIZE, HEADER_SIZE, ReleaseError};
 use arrayvec::ArrayVec;
+
+use crate::le::{array, is_zero, u16_at, u32_at};
+use crate::{AREA_SIZE, HEADER_SIZE, ReleaseError};
 
 /// Most signatures.
 pub const MAX_SIGNATURES: usize = 16;
@@ -44,7 +46,7 @@ impl<'a> SignatureArea<'a> {
         if length < HEAD || length > area.len() {
             return Err(wrong("its length in use is not 32 to 12288"));
         }
-        if area[24..32] != [0; 8] {
+        if !is_zero(&area[24..32]) {
             return Err(wrong("reserved bytes are not zero"));
         }
         let count = u32_at(area, 20) as usize;
@@ -68,16 +70,11 @@ pub(crate) fn entries<const MAX: usize>(
         let head = rest.get(..ENTRY).ok_or("a signature reaches past the end")?;
         let (bytes, after) =
             split_padded(&rest[ENTRY..], u32_at(head, 4) as usize).ok_or("a signature reaches past the end")?;
-        let algorithm = u16::from_le_bytes([head[0], head[1]]);
-        let signature = Signature { algorithm, key_id: core::array::from_fn(|i| head[8 + i]), bytes };
+        let signature = Signature { algorithm: u16_at(head, 0), key_id: array(head, 8), bytes };
         signatures.try_push(signature).map_err(|_| "too many signatures")?;
         rest = after;
     }
     if rest.is_empty() { Ok(signatures) } else { Err("bytes follow the last signature") }
-}
-
-fn u32_at(data: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(core::array::from_fn(|i| data[at + i]))
 }
 
 /// The first `length` bytes, and what follows them after padding to a multiple of 8.

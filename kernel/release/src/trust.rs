@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
 
 use crate::keyset::{self, ED25519, KeySet, MAX_KEYS, Role};
+use crate::roots::MAX_QUORUMS;
 use crate::signatures::{Signature, SignatureArea};
 use crate::{FLAG_DEV, HEADER_SIZE, Header, ReleaseError};
 
@@ -15,13 +16,36 @@ const KEY_SET_DOMAIN: &[u8] = b"swift-os/key-set/v1\0";
 const RELEASE_DOMAIN: &[u8] = b"swift-os/release-header/v1\0";
 const MESSAGE_MAX: usize = 64;
 
-/// Root's public keys, Ed25519, and how many of them must sign.
+/// Which of root's keys sign together, and how many of them must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Quorum {
+    /// From 1; with 0 nothing is accepted.
+    pub threshold: u32,
+    /// Bit n: the key at place n belongs to it.
+    pub members: u32,
+}
+
+impl Quorum {
+    /// Accepts nothing.
+    pub const NONE: Self = Self { threshold: 0, members: 0 };
+}
+
+/// Root's public keys, Ed25519, and who of them must sign: one of the quorums, whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Roots<'a> {
     /// The keys themselves.
     pub keys: &'a [[u8; 32]],
-    /// From 1; with 0 nothing is accepted.
-    pub threshold: usize,
+    /// The present root's, and while root is rotated the one's before.
+    pub quorums: [Quorum; MAX_QUORUMS],
+}
+
+impl<'a> Roots<'a> {
+    /// So many of these keys must sign.
+    #[must_use]
+    pub const fn of(keys: &'a [[u8; 32]], threshold: u32) -> Self {
+        Self { keys, quorums: [Quorum { threshold, members: u32::MAX }, Quorum::NONE] }
+    }
 }
 
 /// Why a release is not trusted.
@@ -115,14 +139,18 @@ pub fn accept<'a>(image: &'a [u8], roots: &Roots<'_>) -> Result<Trusted<'a>, Tru
 /// Holds a key set to root's keys.
 ///
 /// # Errors
-/// Too few of them signed it.
+/// Of no quorum did enough sign it.
 pub fn check_root(key_set: &KeySet<'_>, roots: &Roots<'_>) -> Result<(), TrustError> {
-    let keys = roots.keys.iter().filter_map(|key| Some((keyset::id_of(ED25519, key).ok()??, &key[..])));
-    let signed = signers(KEY_SET_DOMAIN, &key_set.digest, &key_set.signatures, keys);
-    if roots.threshold == 0 || signed < roots.threshold {
-        return Err(TrustError::Root { signed, wanted: roots.threshold.max(1) });
+    let counts = roots.quorums.map(|quorum| {
+        let members = (0..u32::BITS).zip(roots.keys).filter(|(at, _)| quorum.members >> at & 1 != 0);
+        let keys = members.filter_map(|(_, key)| Some((keyset::id_of(ED25519, key).ok()??, &key[..])));
+        (signers(KEY_SET_DOMAIN, &key_set.digest, &key_set.signatures, keys), quorum.threshold as usize)
+    });
+    if counts.iter().any(|&(signed, wanted)| wanted > 0 && signed >= wanted) {
+        return Ok(());
     }
-    Ok(())
+    let [(signed, wanted), _] = counts;
+    Err(TrustError::Root { signed, wanted: wanted.max(1) })
 }
 
 /// How many different ones of the keys signed.

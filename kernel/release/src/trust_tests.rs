@@ -18,7 +18,7 @@ fn vectors() -> (Value, Vec<u8>, Vec<[u8; 32]>) {
 #[test]
 fn the_shared_vectors_are_accepted_or_refused_as_they_say() {
     let (index, base, keys) = vectors();
-    let roots = Roots { keys: &keys, threshold: index["threshold"].as_u64().unwrap() as usize };
+    let roots = Roots::of(&keys, index["threshold"].as_u64().unwrap() as u32);
     for case in index["cases"].as_array().unwrap() {
         let (name, image) = (&case["name"], patched(case, &base));
         match accept(&image, &roots) {
@@ -34,7 +34,7 @@ fn the_shared_vectors_are_accepted_or_refused_as_they_say() {
 #[test]
 fn what_is_accepted_says_under_which_keys() {
     let (_, base, keys) = vectors();
-    let trusted = accept(&base, &Roots { keys: &keys, threshold: 2 }).unwrap();
+    let trusted = accept(&base, &Roots::of(&keys, 2)).unwrap();
     assert_eq!((trusted.key_set.version, trusted.key_set.is_dev, trusted.header.rollback_index), (3, false, 7));
     assert_eq!(trusted.digest, crate::digest(base.first_chunk().unwrap()));
     let may = |role| trusted.key_set.keys.iter().filter(|key| key.may(role)).count();
@@ -46,18 +46,18 @@ fn what_is_accepted_says_under_which_keys() {
 fn nothing_is_accepted_without_root() {
     let (_, base, keys) = vectors();
     for roots in [
-        Roots { keys: &keys, threshold: 0 },
-        Roots { keys: &keys, threshold: 3 },
-        Roots { keys: &[], threshold: 1 },
-        Roots { keys: &[[0; 32]; 8], threshold: 1 },
+        Roots::of(&keys, 0),
+        Roots::of(&keys, 3),
+        Roots::of(&[], 1),
+        Roots::of(&[[0; 32]; 8], 1),
         // The point of order 1: with lax verification it would sign everything.
-        Roots { keys: &[core::array::from_fn(|at| u8::from(at == 0))], threshold: 1 },
+        Roots::of(&[core::array::from_fn(|at| u8::from(at == 0))], 1),
     ] {
         assert!(matches!(accept(&base, &roots), Err(TrustError::Root { .. })), "{roots:?}");
     }
     // One key in two places of the loader's block is one key.
     let twice = [keys[0], keys[0]];
-    assert!(accept(&base, &Roots { keys: &twice, threshold: 2 }).is_err());
+    assert!(accept(&base, &Roots::of(&twice, 2)).is_err());
 }
 
 proptest! {
@@ -67,8 +67,8 @@ proptest! {
         let (_, base, keys) = vectors();
         let mut image = base.clone();
         image[at] = value;
-        if let Ok(trusted) = accept(&image, &Roots { keys: &keys, threshold: 2 }) {
-            let known = accept(&base, &Roots { keys: &keys, threshold: 2 }).unwrap();
+        if let Ok(trusted) = accept(&image, &Roots::of(&keys, 2)) {
+            let known = accept(&base, &Roots::of(&keys, 2)).unwrap();
             prop_assert_eq!((&trusted.header, trusted.digest), (&known.header, known.digest));
             prop_assert_eq!((trusted.key_set.digest, &trusted.key_set.keys), (known.key_set.digest, &known.key_set.keys));
         }
@@ -85,7 +85,7 @@ proptest! {
         }
         for bytes in [&bytes[..], &mixed] {
             if let Ok(read) = KeySet::parse(bytes) {
-                let _ = check_root(&read, &Roots { keys: &keys, threshold: 1 });
+                let _ = check_root(&read, &Roots::of(&keys, 1));
             }
         }
     }

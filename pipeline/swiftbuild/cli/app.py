@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli import boot, clean, data, doctor, image, keys, package, run, slots
+from swiftbuild.cli import boot, clean, data, doctor, image, keys, package, release, rotate, run, sign, slots
 from swiftbuild.cli import inspect as inspect_command
 from swiftbuild.cli.session import DirectoryOption, JsonOption, QuietOption, VerboseOption, common, find_root
 
@@ -49,7 +49,10 @@ app.command("boot")(boot.boot)
 app.command("inspect")(inspect_command.inspect)
 app.add_typer(package.package_app, name="package")
 app.add_typer(data.data_app, name="data")
+keys.keys_app.command("rotate")(rotate.rotate)
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(sign.sign_app, name="sign")
+app.add_typer(release.release_app, name="release")
 app.add_typer(slots.slots_app, name="slots")
 app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)

@@ -40,6 +40,9 @@ WithOption = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="PACKAGE", help="A package more than the profile's, with what it requires."),
 ]
+NoDevOption = Annotated[
+    bool, typer.Option("--no-dev", help="As if the profile said dev = false: no built-in passwords.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Really write to a block device.")]
 
 PARTS = {"kernel": ("swift-kernel", "kernel.elf"), "kernel-forms": ("Image", "Image"),
@@ -59,6 +62,7 @@ def image(
     locked: LockedOption = False,
     password_hash: PasswordOption = None,
     ssh_key: KeyOption = None,
+    no_dev: NoDevOption = False,
     yes: YesOption = False,
 ) -> None:
     """Build the disk image of a profile, and say how to boot it.
@@ -72,23 +76,24 @@ def image(
     from swiftbuild.effects import project
 
     if profile is None:
-        _list_profiles(session)
+        list_profiles(session)
         return
     name = "+".join([profile, *(with_ or ())])
     target = (out or session.root / "build" / "images" / f"{name}.img").absolute()
     _check_target(target, yes=yes)
     if out:
         _check_replaced(target, compressed=bool(project.load_profile(session.root, profile).rescue_device))
-    access = _access(password_hash or [], ssh_key or [])
+    access = access_of(password_hash or [], ssh_key or [])
     with wiring.workshop(session) as shop:
-        actions = shop.plan(profile, access, with_ or ())
+        loaded = shop.profile(profile, no_dev=no_dev)
+        actions = shop.plan(profile, access, with_ or (), no_dev=no_dev)
         if dry_run:
-            _show_plan(session, shop.preview(actions, force=force))
+            show_plan(session, shop.preview(actions, force=force))
             return
         outcome = shop.run(actions, force=force, locked=locked)
         _deliver(shop, outcome, profile, target)
         parts = _deliver_parts(shop, outcome, profile, named=out is None and not with_)
-        document = _describe(shop, outcome, project.load_profile(session.root, profile), target, parts, access)
+        document = _describe(shop, outcome, loaded, target, parts, access)
         document["with"] = list(with_ or ())
         summary = shop.report.summary()
     session.note(summary)
@@ -107,13 +112,13 @@ def build(
     from swiftbuild.cli import workshop as wiring
 
     if profile is None:
-        _list_profiles(session)
+        list_profiles(session)
         return
     with wiring.workshop(session) as shop:
-        every = shop.plan(profile, _access([], []))
+        every = shop.plan(profile, access_of([], []))
         actions = {name: action for name, action in every.items() if not name.startswith(("disk/", "compressed/"))}
         if dry_run:
-            _show_plan(session, shop.preview(actions, force=force))
+            show_plan(session, shop.preview(actions, force=force))
             return
         outcome = shop.run(actions, force=force, locked=locked)
         parts = _deliver_parts(shop, outcome, profile, named=True)
@@ -123,7 +128,7 @@ def build(
     session.result(document, "\n".join(f"{name:14} {part['path']}" for name, part in parts.items()))
 
 
-def _list_profiles(session: Session) -> None:
+def list_profiles(session: Session) -> None:
     from swiftbuild.effects import project
 
     loaded = [project.load_profile(session.root, name) for name in project.profiles(session.root)]
@@ -132,7 +137,7 @@ def _list_profiles(session: Session) -> None:
                    "\n".join(["profiles (swiftbuild image --profile NAME):", *rows]))
 
 
-def _access(password_hashes: list[str], key_files: list[Path]) -> Access:
+def access_of(password_hashes: list[str], key_files: list[Path]) -> Access:
     from swiftbuild.core.accounts import parse_access
 
     lines = []
@@ -179,7 +184,7 @@ def _compressed(target: Path) -> Path:
     return target.with_name(f"{target.name}.zst")
 
 
-def _show_plan(session: Session, steps: list[Step]) -> None:
+def show_plan(session: Session, steps: list[Step]) -> None:
     stale = [step for step in steps if step.stale]
     rows = [f"  run     {step.action:20} {step.why}" if step.stale else f"  cached  {step.action}" for step in steps]
     document = {"actions": [{"name": s.action, "run": s.stale, "why": s.why} for s in steps], "stale": len(stale)}
@@ -238,7 +243,7 @@ def _describe(shop: Workshop, outcome: Outcome, profile: Profile, target: Path, 
         "login": {"user": first[0], "password": first[1][0]} if first else None,
         "logins": {user: password for user, (password, _) in logins.items()},
         "disk": read(f"disk/{profile.name}", "disk.json"), "slot": read(f"slot/{profile.name}", "slot.json"),
-        "parts": parts, "root_keys": [root.key.hex() for root in shop.signer.roots],
+        "parts": parts, "root_keys": [root.key.hex() for root in shop.signer.roots.keys],
         "packages": [read(ref.action, ref.output) for ref in sorted(outcome.artifacts, key=str)
                      if ref.output == "package.json"],
         "ran": list(outcome.ran),

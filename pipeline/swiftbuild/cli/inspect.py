@@ -24,7 +24,7 @@ def inspect(
     *,
     check: Annotated[
         bool, typer.Option("--check", help="Look for every fault: tables, slots, digests, verity, FAT, kernel, loader, "
-                                           "data volume.")
+                                           "signatures, data volume.")
     ] = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare two images: what differs, and whether keys alone explain it.")
@@ -46,18 +46,20 @@ def inspect(
     elif check:
         _check(session, paths[0])
     else:
-        document = _describe(paths[0])
-        session.result(document, _text(document, tree=tree))
+        document = describe(paths[0])
+        session.result(document, text_of(document, tree=tree))
 
 
-def _describe(path: Path) -> Document:
+def describe(path: Path) -> Document:
     from swiftbuild.core.describe import describe_disk, describe_slot
     from swiftbuild.machine.media import mapped
+    from swiftbuild.scenarios.inspection import roots_of
 
     with mapped(path) as data:
+        roots = roots_of(path)
         if bytes(data[:8]) == b"SWIFTREL":
-            return {"kind": "slot image", "path": str(path), "size": len(data), **describe_slot(data)}
-        return {"path": str(path), **describe_disk(data)}
+            return {"kind": "slot image", "path": str(path), "size": len(data), **describe_slot(data, roots)}
+        return {"path": str(path), **describe_disk(data, roots)}
 
 
 def _check(session: Session, path: Path) -> None:
@@ -116,10 +118,10 @@ def _compare_text(verdict: str, found: list[Difference]) -> str:
     return "\n".join([meaning[verdict], *rows])
 
 
-def _text(document: Document, *, tree: bool) -> str:
+def text_of(document: Document, *, tree: bool) -> str:
     rows = [f"{document['path']}: {document['kind']}, {document['size']} bytes"]
-    if document["kind"] == "slot image":
-        return "\n".join([*rows, *_slot_rows("slot", document, tree=tree)])
+    if document["kind"] != "disk":
+        return "\n".join([*rows, *_slot_rows(document["kind"], document, tree=tree)])
     rows += [f"disk GUID {document['disk_guid']}", ""]
     rows += [f"{'#':>2} {'name':<8} {'offset':>11} {'bytes':>11}  {'GUID':<36}  type"]
     rows += [
@@ -160,6 +162,7 @@ def _slot_rows(name: str, slot: Document, *, tree: bool) -> list[str]:
     rows += [
         f"  {slot['product']} {slot['version']}, {slot['profile']}, rollback index {slot['rollback_index']}, {flags}",
         f"  release digest {slot['digest']}, {len(slot['signatures'])} signatures",
+        *_trust_rows(slot["trust"]),
         f"  verity root    {slot['verity_root']}",
     ]
     rows += [f"  {s['name']:<8} {s['offset']:>10} {s['length']:>10}  {s['sha256']}" for s in slot["sections"]]
@@ -169,6 +172,20 @@ def _slot_rows(name: str, slot: Document, *, tree: bool) -> list[str]:
         if tree:
             rows += [_file_row(file) for file in files]
     return rows
+
+
+def _trust_rows(trust: Document) -> list[str]:
+    rows = []
+    if "key_set" in trust:
+        known, signed = trust["key_set"], ", ".join(name[:16] for name in trust["signed_by"]) or "nobody"
+        dev = ", throw-away keys" if known["dev"] else ""
+        rows.append(f"  signed by      {signed} ({trust['threshold']} must), key set {known['version']}{dev}")
+    for title, quorum in zip(("root", "root before"), trust.get("root", ()), strict=False):
+        by = [name[:16] for name in trust.get("signed_by_root", ()) if name in quorum["keys"]]
+        rows.append(f"  {title:14} {quorum['threshold']} of {len(quorum['keys'])} must sign the key set; "
+                    f"signed by {', '.join(by) or 'nobody'}")
+    verdict = "yes" if trust["accepted"] else f"no: {trust['problem']}"
+    return [*rows, f"  accepted       {verdict}"]
 
 
 def _file_row(file: Document) -> str:

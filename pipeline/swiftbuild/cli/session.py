@@ -74,6 +74,17 @@ class Session:
         print(json.dumps(document, indent=2, sort_keys=True) if self.json else text.rstrip("\n"), flush=True)
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What is found to be wrong within has the file's name in its message."""
+    try:
+        yield
+    except SwiftbuildError as error:
+        if str(path) not in error.message:
+            error.message = f"{path}: {error.message}"
+        raise
+
+
 def find_root(start: Path) -> Path:
     """The repository that `start` lies in, from any folder inside."""
     for folder in (start, *start.parents):

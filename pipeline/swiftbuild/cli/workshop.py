@@ -15,6 +15,7 @@ from swiftbuild.cli.progress import Reporter, reporter
 from swiftbuild.cli.session import Session
 from swiftbuild.core.accounts import Access
 from swiftbuild.core.plan import Action, Artifact, Ref, order
+from swiftbuild.core.policy import Known
 from swiftbuild.core.tools import TOOLS, require
 from swiftbuild.effects import project
 from swiftbuild.effects.apt import Apt
@@ -26,11 +27,13 @@ from swiftbuild.effects.store import Store
 from swiftbuild.effects.versions import tool_versions
 from swiftbuild.engine.image import Doors, Planner, Settings
 from swiftbuild.engine.run import Engine, Outcome, Step
-from swiftbuild.errors import InputError, UsageError
+from swiftbuild.errors import InputError, RefusedError, UsageError
 from swiftbuild.limits import GIB, STORE_BYTES_DEFAULT
 from swiftbuild.model.profile import Profile
 from swiftbuild.model.recipe import Recipe, TreeSource
+from swiftbuild.model.signing import KeySetFlag
 from swiftbuild.stages.cargo import CargoPlace, claim
+from swiftbuild.wire import keyset
 
 NETWORK_VARIABLES = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -41,6 +44,16 @@ DEV_TERMS = Terms(dev=True, signed_at=0)
 """Of keys/dev: its sets say nothing of when they were made, so that they are alike but for their keys."""
 KEYS_VARIABLE = "SWIFTBUILD_KEYS"
 STORE_VARIABLE = "SWIFTBUILD_STORE_GIB"
+
+
+@dataclass(frozen=True)
+class ReleaseTerms:
+    """What a release's header says that neither tree nor profile does."""
+
+    version: str = ""
+    """In place of the tree's."""
+    revokes_older: bool = False
+    signed_at: int = 0
 
 
 @dataclass
@@ -55,17 +68,39 @@ class Workshop:
     apt: Apt
     network: Mapping[str, str]
 
-    def plan(self, profile: str, access: Access, extra: Sequence[str] = ()) -> dict[str, Action]:
+    def profile(self, name: str, *, no_dev: bool = False) -> Profile:
+        """One profile, as if it were not for the desk when `no_dev` says so."""
+        loaded = project.load_profile(self.session.root, name)
+        return loaded.model_copy(update={"dev": loaded.dev and not no_dev})
+
+    def plan(
+        self, profile: str, access: Access, extra: Sequence[str] = (), *, no_dev: bool = False
+    ) -> dict[str, Action]:
         """The actions of one profile's image, with `extra` packages."""
         root = self.session.root
-        loaded = project.load_profile(root, profile)
-        where = f"{project.PROFILES}/{profile}.toml"
+        loaded = self.profile(profile, no_dev=no_dev)
+        where = f"{project.PROFILES}/{loaded.name}.toml"
         for name in extra:
             project.require_package(root, name, "--with")
             if name in loaded.packages or list(extra).count(name) > 1:
                 raise UsageError(f"--with {name}: the image has it without that")
         recipes = project.load_recipes(root, (*loaded.packages, *extra), where)
+        self._require_own_kind(loaded)
         return self._planner(loaded, recipes, access).everything()
+
+    def release_plan(self, profile: Profile, access: Access, terms: ReleaseTerms, *, signed: bool) -> dict[str, Action]:
+        """The actions of a profile's release."""
+        root = self.session.root
+        recipes = project.load_recipes(root, profile.packages, f"{project.PROFILES}/{profile.name}.toml")
+        self._require_own_kind(profile)
+        return self._planner(profile, recipes, access, terms).release(signed=signed)
+
+    def _require_own_kind(self, profile: Profile) -> None:
+        """Told before anything is compiled; what really lies in an image is looked at before it is signed."""
+        self.folder.roots()  # a folder that is none is told as that
+        if profile.dev and not self.signer.dev:
+            raise RefusedError(f"profile {profile.name} is dev = true: it has built-in passwords, and the keys in use "
+                               "are no throw-away", hint="--no-dev leaves them out; --password-hash: who may log in")
 
     def package_plan(self, recipe: Recipe, wanted: set[str]) -> dict[str, Action]:
         """The actions, of those named, that build one package."""
@@ -79,7 +114,10 @@ class Workshop:
         planner = self._planner(project.load_profile(root, project.profiles(root)[0]), (), Access({}, ()))
         return order([planner.datatool()])
 
-    def _planner(self, profile: Profile, recipes: tuple[Recipe, ...], access: Access) -> Planner:
+    def _planner(
+        self, profile: Profile, recipes: tuple[Recipe, ...], access: Access, terms: ReleaseTerms | None = None
+    ) -> Planner:
+        told = terms or ReleaseTerms()
         root = self.session.root
         tools = tool_versions(TOOLS, self.processes)
         require(tools)
@@ -90,17 +128,25 @@ class Workshop:
             recipes=recipes,
             programs=tuple(recipe.source for recipe in every if isinstance(recipe.source, TreeSource)),
             lock=project.load_lock(root),
-            version=project.version(root),
+            version=told.version or project.version(root),
             tools=tools,
             signer=self.signer,
+            forbidden=forbidden(self.session, self.folder),
+            revokes_older=told.revokes_older,
+            signed_at=told.signed_at,
             access=access,
         )
         return Planner(settings, Doors(self.processes, self.apt, self._place()), self.stats)
 
     @functools.cached_property
+    def folder(self) -> KeyFolder:
+        """The session's key folder."""
+        return key_folder(self.session)
+
+    @functools.cached_property
     def signer(self) -> FolderSigner:
         """The release keys of the session's key folder."""
-        return FolderSigner(key_folder(self.session), passphrase_of(self.session))
+        return FolderSigner(self.folder, passphrase_of(self.session))
 
     def preview(self, actions: Mapping[str, Action], *, force: bool) -> list[Step]:
         """What `run` would do."""
@@ -146,6 +192,17 @@ class Workshop:
             raise InputError(f"{text} is the newest, and --locked refuses it",
                              hint="swiftbuild package update moves the lock")
         self.report.warning(f"{text} was taken; 'swiftbuild package update' moves the lock to it")
+
+
+def forbidden(session: Session, place: KeyFolder) -> Known | None:
+    """What the keys of a folder must not sign; None: they are throw-away, and may sign anything that is marked so."""
+    raw = place.key_set()
+    if raw is None or keyset.decode(raw).key_set.flags & KeySetFlag.DEV:
+        return None  # without a key set nothing is signed
+    profiles = [project.load_profile(session.root, name) for name in project.profiles(session.root)]
+    pairs = [pair for profile in profiles for pair in (profile.login.root, profile.login.guest) if pair]
+    dev = KeyFolder(session.root / "keys" / "dev").listed()
+    return Known(place.roots(), tuple(sorted({pair.password for pair in pairs})), tuple(key.public.key for key in dev))
 
 
 def key_place(session: Session) -> tuple[Path, bool]:

@@ -1,7 +1,7 @@
 """Everything that must hold of a disk image (docs/formats/disk.md), found in its bytes; each fault has a name.
 
 1. protective MBR; 2. each GPT copy on its own; 3. the copies against each other; 4. GUIDs; 5. the layout that ours must
-have; 6. slot images: header, digests, verity, EROFS, kernel; 7. boot control; 8. the loader on the ESP.
+have; 6. slot images: header, digests, verity, EROFS, kernel; 7. boot control; 8. the loader on the ESP; 9. who signed.
 What outside tools judge (FAT, ELF and PE by another reader) is added by the command.
 """
 
@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from swiftbuild.core.slots import NAMES, choose
-from swiftbuild.errors import DamageError, SwiftbuildError
+from swiftbuild.errors import DamageError, SwiftbuildError, TrustError
 from swiftbuild.limits import MIB, PARTITION_ALIGNMENT, SECTOR
 from swiftbuild.model.binary import Record
 from swiftbuild.model.bootctl import BootControl
 from swiftbuild.model.disk import BASE_TYPE, BOOTCTL_TYPE, DATA_TYPE, ESP_TYPE, PKGS_TYPE, DiskTable, Partition
 from swiftbuild.model.release import SectionType
+from swiftbuild.model.signing import Roots
 from swiftbuild.wire import bootctl, elf, erofs, gpt, release, symbols, verity
 from swiftbuild.wire.view import Buffer, take, zero
 
@@ -185,6 +186,19 @@ def check_slot(where: str, partition: Buffer) -> list[Finding]:
     if image.header.section(SectionType.SYMBOLS):
         judge("symbols", lambda: symbols.decode(image.section(SectionType.SYMBOLS)))
     return findings
+
+
+def check_signatures(where: str, slot: Buffer, roots: Roots) -> list[Finding]:
+    """Those who must have signed a slot's release did, by these root keys."""
+    from swiftbuild.core.trust import accept_release  # noqa: PLC0415 - the plain checks need no cryptography
+
+    try:
+        accept_release(slot, roots)
+    except TrustError as error:
+        return [Finding(where=where, code=f"signature-{error.code}", text=error.message)]
+    except DamageError as error:
+        return [Finding(where=where, code="signature-area", text=error.message)]
+    return []
 
 
 def _read_all(image: erofs.Erofs) -> None:

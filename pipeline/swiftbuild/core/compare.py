@@ -18,11 +18,9 @@ from swiftbuild.model.binary import Record
 from swiftbuild.model.bootctl import BootControl
 from swiftbuild.model.disk import DiskTable
 from swiftbuild.model.release import SectionType
-from swiftbuild.wire import bootctl, erofs, fat32, gpt, release
+from swiftbuild.wire import bootctl, erofs, fat32, gpt, release, rootkeys
 from swiftbuild.wire.view import Buffer, take
 
-ROOT_KEYS_MAGIC = b"SWROOTKY"
-ROOT_KEYS_SIZE = 272
 DIFFERENCES_MAX = 1000
 CHUNK = 1 << 20
 
@@ -38,11 +36,8 @@ class Difference(Record):
 def without_keys(raw: Buffer) -> bytearray:
     """The bytes with every block of root keys blanked."""
     out = bytearray(raw)
-    at = out.find(ROOT_KEYS_MAGIC)
-    while at >= 0:
-        if at % 8 == 0 and at + ROOT_KEYS_SIZE <= len(out):
-            out[at : at + ROOT_KEYS_SIZE] = bytes(ROOT_KEYS_SIZE)
-        at = out.find(ROOT_KEYS_MAGIC, at + 1)
+    for at in rootkeys.places(raw):
+        out[at : at + rootkeys.SIZE] = bytes(rootkeys.SIZE)
     return out
 
 

@@ -11,14 +11,15 @@ from swiftbuild.limits import SECTOR
 from swiftbuild.model.bootctl import BootControl
 from swiftbuild.model.disk import TYPE_NAMES, DiskTable
 from swiftbuild.model.release import CriticalFlag, OptionalFlag, SectionType
+from swiftbuild.model.signing import KeySetFlag, Role, Roots
 from swiftbuild.wire import bootctl, erofs, gpt, release, verity
 from swiftbuild.wire.view import Buffer
 
 Document = dict[str, object]
 
 
-def describe_disk(disk: Buffer) -> Document:
-    """The whole image; a part that cannot be read says why under `problem`."""
+def describe_disk(disk: Buffer, roots: Roots | DamageError | None) -> Document:
+    """The whole image; a part that cannot be read says why under `problem`. `roots`: of the loader on its ESP."""
     table = gpt.read(disk)
     contents = partitions(disk, table)
     return {
@@ -27,7 +28,7 @@ def describe_disk(disk: Buffer) -> Document:
         "partitions": describe_table(table),
         "disk_guid": str(table.guid),
         "bootctl": describe_bootctl(contents["bootctl"]) if "bootctl" in contents else None,
-        "slots": {name: describe_slot(contents[name]) for name in SLOTS if name in contents},
+        "slots": {name: describe_slot(contents[name], roots) for name in SLOTS if name in contents},
     }
 
 
@@ -48,8 +49,8 @@ def describe_table(table: DiskTable) -> list[Document]:
     ]
 
 
-def describe_slot(partition: Buffer) -> Document:
-    """A slot: empty, damaged, or its release."""
+def describe_slot(partition: Buffer, roots: Roots | DamageError | None) -> Document:
+    """A slot: empty, damaged, or its release, and whether a loader with these root keys takes it."""
     if is_empty(partition):
         return {"state": "empty"}
     try:
@@ -80,6 +81,7 @@ def describe_slot(partition: Buffer) -> Document:
             for s in image.signatures.signatures
         ],
         "key_set_bytes": len(image.signatures.key_set),
+        "trust": describe_signatures(partition, roots),
         "verity": {"uuid": str(tree.uuid), "data_blocks": tree.data_blocks, "salt": tree.salt.hex()},
     }  # fmt: skip
     if wrong:
@@ -89,6 +91,33 @@ def describe_slot(partition: Buffer) -> Document:
     except DamageError as error:
         document |= {"state": "damaged", "problem": error.message}
     return document
+
+
+def describe_signatures(slot: Buffer, roots: Roots | DamageError | None) -> Document:
+    """Who signed a slot's release, and whether a loader with these root keys takes it."""
+    from swiftbuild.core import trust  # noqa: PLC0415 - what else is described needs no cryptography
+
+    if not isinstance(roots, Roots):
+        return {"accepted": False, "problem": roots.message if roots else "there is no loader to ask"}
+    document: Document = {"root": [
+        {"threshold": quorum.threshold, "keys": [key.key_id.hex() for key in quorum.keys]} for quorum in roots.quorums]}
+    try:
+        found = trust.read_signed(slot, roots)
+    except SwiftbuildError as error:
+        return document | {"accepted": False, "problem": error.message}
+    key_set = found.key_set.key_set
+    document |= {
+        "signed_by_root": sorted(key.hex() for key in found.by_root),
+        "signed_by": sorted(key.hex() for key in found.by_keys),
+        "threshold": key_set.threshold(Role.RELEASE),
+        "key_set": {"version": key_set.version, "expires": key_set.expires, "dev": bool(key_set.flags & KeySetFlag.DEV),
+                    "digest": found.key_set.digest.hex()},
+    }
+    try:
+        trust.accept_release(slot, roots)
+    except SwiftbuildError as error:
+        return document | {"accepted": False, "problem": error.message}
+    return document | {"accepted": True}
 
 
 def describe_erofs(image: erofs.Erofs) -> Document:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from swiftbuild.core import accounts, tree
+from swiftbuild.core import accounts, policy, tree
 from swiftbuild.core.plan import Action, Ref, order
 from swiftbuild.core.version import file_time
 from swiftbuild.effects.code import digest_of
@@ -24,6 +24,7 @@ from swiftbuild.model.recipe import DebianSource, PackageLock, Recipe, TreeSourc
 from swiftbuild.model.tree import Content, Node
 from swiftbuild.stages import cargo, data, debian, disk, kernel, root, sign, slot
 from swiftbuild.stages.cargo import CargoBuild, CargoPlace
+from swiftbuild.wire import rootkeys
 
 KERNEL = CargoBuild(
     crates=("swift-kernel",), binaries=("swift-kernel",), target="aarch64-unknown-none-softfloat",
@@ -57,7 +58,7 @@ DATATOOL = CargoBuild(
 RUST_TOOLS = ("rustc-web", "cargo-web", "rust-web-src")
 WORKSPACE_FILES = ("Cargo.toml", "Cargo.lock")
 ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
-"""The loader's build reads the root public keys from it: hexadecimal, with commas between."""
+"""The loader's build reads the root public keys and their threshold from it (wire/rootkeys.py)."""
 PROFILE_VARIABLE = "SWIFT_PROFILE"
 """The only profile that the loader boots."""
 COMPRESS = ("/usr/bin/zstd", "-q", "-10", "--single-thread", "--force")
@@ -78,6 +79,12 @@ class Settings:
     tools: Mapping[str, str]
     """Debian package → version."""
     signer: sign.Signer
+    forbidden: policy.Known | None = None
+    """What the keys must not sign; None: they are throw-away."""
+    revokes_older: bool = False
+    """Once the release is good, older ones boot no more."""
+    signed_at: int = 0
+    """Seconds since 1970-01-01 UTC; 0: not told."""
     access: accounts.Access = field(default_factory=lambda: accounts.Access({}, ()))
 
 
@@ -120,8 +127,7 @@ class Planner:
         """Kernel, its other forms, loader, userland."""
         label = {"SWIFT_BUILD": f"rustc-{self.s.tools.get('rustc-web', 'unknown').partition('+')[0]}"}
         kernel_build = replace(KERNEL, environment=label)
-        roots = ",".join(root.key.hex() for root in self.s.signer.roots)
-        trust = {ROOT_KEYS_VARIABLE: roots, PROFILE_VARIABLE: self.name}
+        trust = {ROOT_KEYS_VARIABLE: rootkeys.text(self.s.signer.roots), PROFILE_VARIABLE: self.name}
         loader_build = replace(LOADER, environment=trust)
         userland_build = replace(
             USERLAND,
@@ -187,15 +193,17 @@ class Planner:
             nodes.append(tree.text_node("/root/.ssh/authorized_keys", "\n".join(self.s.access.ssh_keys) + "\n", 0o600))
         return tree.assemble([*nodes, *(node for recipe in self.s.recipes for node in tree.recipe_nodes(recipe))])
 
-    def image(self) -> list[Action]:
-        """Root, verity, slot, disk, and its compressed form where a rescue system will write it."""
+    def release(self, *, signed: bool) -> dict[str, Action]:
+        """Every action up to the release: the slot image, signed or yet to be."""
+        return order([*self.programs(), *self.packages(), *self.base(), *([self.signed()] if signed else [])])
+
+    def base(self) -> list[Action]:
+        """Root, verity, and the slot image that nobody has signed."""
         erofs = Ref(f"root/{self.name}", "root.erofs")
         verity = {"section": Ref(f"verity/{self.name}", "verity"), "root": Ref(f"verity/{self.name}", "root")}
         kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref(f"loader/{self.name}", "swift-loader")
-        unsigned, slot_image = Ref(f"slot/{self.name}", "slot.img"), Ref(f"signed/{self.name}", "slot.img")
         profile = self.s.profile
-        about = {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
-        actions = [
+        return [
             self._root(),
             Action(f"verity/{self.name}", "hash the base", self._verity, ("verity", "root"), {"erofs": erofs},
                    self._facts("slot", profile=profile.name)),
@@ -203,18 +211,35 @@ class Planner:
                 f"slot/{self.name}", "assemble the slot image", self._slot, ("slot.img", "slot.json"),
                 {"kernel": kernel_elf, "symbols": Ref("kernel-forms", "symbols"), "loader": loader, "erofs": erofs,
                  **verity},
-                self._facts("slot", **about, dev=self._dev(), base=profile.base, size=profile.disk.base_mib),
+                self._facts("slot", **self._about(), dev=self._dev(), base=profile.base, size=profile.disk.base_mib,
+                            revokes_older=self.s.revokes_older, signed_at=self.s.signed_at),
             ),
+        ]
+
+    def _about(self) -> dict[str, str]:
+        profile = self.s.profile
+        return {"profile": profile.name, "version": self.s.version, "rollback": str(profile.rollback_index)}
+
+    def signed(self) -> Action:
+        """The slot image with key set and signatures."""
+        return Action(
+            f"signed/{self.name}", "sign the slot image", self._sign, ("slot.img",),
+            {"slot": Ref(f"slot/{self.name}", "slot.img")},
+            self._facts("sign", key_set=hashlib.sha256(self.s.signer.key_set).hexdigest(),
+                        keys=[key.hex() for key in self.s.signer.keys],
+                        forbidden=self.s.forbidden.facts() if self.s.forbidden else {}),
+        )
+
+    def image(self) -> list[Action]:
+        """The signed slot image, the disk, and its compressed form where a rescue system will write it."""
+        profile = self.s.profile
+        needs = {"slot": Ref(f"signed/{self.name}", "slot.img"), "loader": Ref(f"loader/{self.name}", "swift-loader"),
+                 "data": Ref(f"data/{self.name}", "data.img")}
+        actions = [
+            *self.base(), self.signed(), self._data(),
             Action(
-                f"signed/{self.name}", "sign the slot image", self._sign, ("slot.img",), {"slot": unsigned},
-                self._facts("sign", key_set=hashlib.sha256(self.s.signer.key_set).hexdigest(),
-                            keys=[key.hex() for key in self.s.signer.keys]),
-            ),
-            self._data(),
-            Action(
-                f"disk/{self.name}", "assemble the disk image", self._disk, ("disk.img", "disk.json"),
-                {"slot": slot_image, "loader": loader, "data": Ref(f"data/{self.name}", "data.img")},
-                self._facts("disk", **about, sizes=profile.disk.model_dump(), time=self.time),
+                f"disk/{self.name}", "assemble the disk image", self._disk, ("disk.img", "disk.json"), needs,
+                self._facts("disk", **self._about(), sizes=profile.disk.model_dump(), time=self.time),
             ),
         ]
         if profile.rescue_device:
@@ -262,14 +287,15 @@ class Planner:
         profile = self.s.profile
         given = slot.SlotInput(
             profile=profile.name, version=self.s.version, rollback_index=profile.rollback_index, dev=self._dev(),
-            base_on_disk=profile.base == "disk", slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"],
+            base_on_disk=profile.base == "disk", revokes_older=self.s.revokes_older, signed_at=self.s.signed_at,
+            slot_size=profile.disk.base_mib << 20, kernel=work.inputs["kernel"],
             symbols=work.inputs["symbols"], loader=work.inputs["loader"], erofs=work.inputs["erofs"],
         )
         slot.build_slot(given, work.inputs["section"], work.inputs["root"], work.out("slot.img"), work.out("slot.json"))
         return ()
 
     def _sign(self, work: Work) -> Iterable[str]:
-        sign.sign_slot(work.inputs["slot"], self.s.signer, work.out("slot.img"))
+        sign.sign_slot(work.inputs["slot"], self.s.signer, work.out("slot.img"), self.s.forbidden)
         return ()
 
     def _dev(self) -> bool:

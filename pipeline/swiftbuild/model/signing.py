@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swiftbuild.model.binary import U16, U32, U64, Bytes32, Record
 
 KEY_BYTES_MAX = 80
+ROOT_KEYS_MAX = 8
+"""Of the present root and the one before, together."""
 
 
 class Algorithm(IntEnum):
@@ -81,9 +84,45 @@ class KeySet(Record):
         return tuple(key for key in self.keys if key.may(role))
 
 
+class Quorum(Record):
+    """Keys of root that sign together, and how many of them must."""
+
+    threshold: Annotated[U32, Field(ge=1)]
+    keys: Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=ROOT_KEYS_MAX)]
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Quorum:
+        if self.threshold > len({key.key_id for key in self.keys}):
+            raise ValueError(f"{self.threshold} of {len(self.keys)} keys must sign")
+        return self
+
+
+class Roots(Record):
+    """Who root is: a key set needs one of the quorums whole. The first is the present root; a second stands here while
+    root is rotated, and is the one before. Signatures of one and of the other are never added up."""
+
+    quorums: Annotated[tuple[Quorum, ...], Field(min_length=1, max_length=2)]
+
+    @staticmethod
+    def of(keys: Sequence[PublicKey], threshold: int = 1) -> Roots:
+        """A root that is not being rotated."""
+        return Roots(quorums=(Quorum(threshold=threshold, keys=tuple(keys)),))
+
+    @property
+    def keys(self) -> tuple[PublicKey, ...]:
+        """Each key once."""
+        return tuple({key.key_id: key for quorum in self.quorums for key in quorum.keys}.values())
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Roots:
+        if len(self.keys) > ROOT_KEYS_MAX:
+            raise ValueError(f"{len(self.keys)} keys, a loader holds {ROOT_KEYS_MAX}")
+        return self
+
+
 class SignedKeySet(Record):
-    """A key set and root's signatures; `digest` is what they sign."""
+    """A key set and root's signatures; `digest` is what they sign. Without any it is a draft."""
 
     key_set: KeySet
     digest: Bytes32
-    signatures: Annotated[tuple[Signature, ...], Field(min_length=1, max_length=8)]
+    signatures: Annotated[tuple[Signature, ...], Field(max_length=8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from swiftbuild.core import check
@@ -13,14 +14,15 @@ from swiftbuild.errors import DamageError, SwiftbuildError
 from swiftbuild.limits import SECTOR
 from swiftbuild.machine.media import contents, mapped
 from swiftbuild.model.release import SectionType
-from swiftbuild.wire import gpt, release
+from swiftbuild.model.signing import Roots
+from swiftbuild.wire import gpt, release, rootkeys
 
 
 def findings(path: Path) -> list[Finding]:
     """Every fault of a disk image or a slot image."""
     with mapped(path) as data:
         if bytes(data[:8]) == b"SWIFTREL":
-            return check.check_slot("slot", data) + _lint("slot", data)
+            return check.check_slot("slot", data) + _lint("slot", data) + _signatures(own_roots(data), {"slot": data})
         found = check.check_disk(data)
         try:
             parts = check.partitions(data, gpt.read(data))
@@ -55,9 +57,60 @@ def _esp(path: Path, parts: dict[str, memoryview]) -> list[Finding]:
     except DamageError as error:
         return [*found, Finding(where="esp", code="fat", text=error.message)]
     try:
-        return found + check.check_esp(files, parts.get("base_a", memoryview(bytes(release.HEADER_SIZE))))
+        found += check.check_esp(files, parts.get("base_a", memoryview(bytes(release.HEADER_SIZE))))
     except SwiftbuildError:
         return found  # the slot's own fault is already found
+    slots = {name: parts[name] for name in check.SLOTS if name in parts}
+    return found + _signatures(loader_roots(files), slots)
+
+
+def loader_roots(files: Mapping[str, bytes]) -> Roots | DamageError | None:
+    """The root keys of the loader that the firmware starts; None: there is no loader."""
+    if check.LOADER_PATH not in files:
+        return None
+    try:
+        return rootkeys.find(files[check.LOADER_PATH])
+    except DamageError as error:
+        return error
+
+
+def own_roots(slot: memoryview) -> Roots | DamageError | None:
+    """The root keys of the loader that a slot image carries itself; None: it cannot be read."""
+    try:
+        loader = release.read_slot(slot).section(SectionType.LOADER)
+    except SwiftbuildError:
+        return None
+    try:
+        return rootkeys.find(loader)
+    except DamageError as error:
+        return error
+
+
+def _signatures(roots: Roots | DamageError | None, slots: Mapping[str, memoryview]) -> list[Finding]:
+    """9: each release is signed by those who must have, as the loader will judge."""
+    if roots is None:
+        return []  # already found
+    if isinstance(roots, DamageError):
+        return [Finding(where="loader", code="root-keys", text=roots.message)]
+    found = []
+    for name, slot in slots.items():
+        try:
+            release.decode_header(slot)
+        except SwiftbuildError:
+            continue  # empty, or already found
+        found += check.check_signatures(name, slot, roots)
+    return found
+
+
+def roots_of(path: Path) -> Roots | DamageError | None:
+    """The root keys that a disk image's slots are held to, or those that a slot image carries."""
+    with mapped(path) as data:
+        if bytes(data[:8]) == b"SWIFTREL":
+            return own_roots(data)
+    try:
+        return loader_roots(fat.read_files(path, _offset(path)))
+    except DamageError as error:
+        return error
 
 
 def differences(one: Path, two: Path) -> list[Difference]:

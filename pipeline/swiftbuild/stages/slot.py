@@ -20,6 +20,9 @@ class SlotInput:
     rollback_index: int
     dev: bool
     base_on_disk: bool
+    revokes_older: bool
+    signed_at: int
+    """Seconds since 1970-01-01 UTC; 0: not told."""
     slot_size: int
     kernel: Path
     symbols: Path
@@ -44,7 +47,9 @@ def build_slot(given: SlotInput, verity_section: Path, verity_root: Path, image:
         profile=given.profile,
         version=given.version,
         rollback_index=given.rollback_index,
-        flags_critical=int(CriticalFlag.DEV) if given.dev else 0,
+        signed_at=given.signed_at,
+        flags_critical=(int(CriticalFlag.DEV) if given.dev else 0)
+        | (int(CriticalFlag.REVOKES_OLDER) if given.revokes_older else 0),
         flags_optional=int(OptionalFlag.BASE_ON_DISK) if given.base_on_disk else 0,
         verity_root=bytes.fromhex(verity_root.read_text()),
     )

@@ -63,13 +63,36 @@ def encode_signed(key_set: KeySet) -> bytes:
 
 def encode(key_set: KeySet, signatures: Sequence[Signature]) -> bytes:
     """The whole key set, read back as everybody will read it."""
-    raw = encode_signed(key_set) + SIGNATURES.pack(len(signatures), 0) + signature.encode(signatures)
-    decode(raw)
+    return with_signatures(encode_signed(key_set), signatures)
+
+
+def with_signatures(signed: Buffer, signatures: Sequence[Signature]) -> bytes:
+    """The signed bytes as they are, with these signatures; with none it is a draft, which only `draft` reads."""
+    raw = bytes(signed) + SIGNATURES.pack(len(signatures), 0) + signature.encode(signatures)
+    draft(raw)
     return raw
 
 
 def decode(raw: Buffer) -> SignedKeySet:
     """A key set, with every rule that its bytes alone must keep. Whether root signed it is core.trust's to say."""
+    found = draft(raw)
+    if not found.signatures:
+        raise DamageError(f"key set: no signatures, 1 to {SIGNATURES_MAX} are allowed")
+    return found
+
+
+def draft(raw: Buffer) -> SignedKeySet:
+    """A key set that nobody need have signed yet."""
+    key_set, length = decode_signed(raw)
+    count, reserved_count = SIGNATURES.unpack(take(raw, length, SIGNATURES.size, "key set: signatures"))
+    if count > SIGNATURES_MAX or reserved_count:
+        raise DamageError(f"key set: {count} signatures, 1 to {SIGNATURES_MAX} are allowed")
+    signatures = signature.decode(raw, length + SIGNATURES.size, count, "key set")
+    return SignedKeySet(key_set=key_set, digest=digest(take(raw, 0, length, "key set")), signatures=signatures)
+
+
+def decode_signed(raw: Buffer) -> tuple[KeySet, int]:
+    """The signed bytes at the start of `raw`, and how many they are."""
     if len(raw) > BYTES_MAX:
         raise DamageError(f"key set: {len(raw)} bytes, at most {BYTES_MAX} are allowed")
     magic, major, minor, length, version, signed_at, expires, flags, role_count, key_count, reserved = FIXED.unpack(
@@ -92,11 +115,7 @@ def decode(raw: Buffer) -> SignedKeySet:
         keys=tuple(_key(signed, keys_at + KEY.size * index, minor) for index in range(key_count)),
     ))
     _check(key_set)
-    count, reserved_count = SIGNATURES.unpack(take(raw, length, SIGNATURES.size, "key set: signatures"))
-    if not 1 <= count <= SIGNATURES_MAX or reserved_count:
-        raise DamageError(f"key set: {count} signatures, 1 to {SIGNATURES_MAX} are allowed")
-    signatures = signature.decode(raw, length + SIGNATURES.size, count, "key set")
-    return SignedKeySet(key_set=key_set, digest=digest(signed), signatures=signatures)
+    return key_set, length
 
 
 def _role(signed: Buffer, at: int, minor: int) -> Threshold:

@@ -33,7 +33,7 @@ pub fn key_set(data: &[u8]) {
         let keys = set.keys.iter().filter(|key| key.may(role)).count();
         assert!(set.threshold(role).is_none_or(|threshold| (1..=keys).contains(&threshold)));
     }
-    assert!(check_root(&set, &Roots { keys: &[[0x55; 32]; 2], threshold: 1 }).is_err());
+    assert!(check_root(&set, &Roots::of(&[[0x55; 32]; 2], 1)).is_err());
 }
 
 /// Two copies; a byte at the end says which get a right digest.

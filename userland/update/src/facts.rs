@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 use bootctl::Slot;
-use release::trust::Roots;
+use release::roots::MAX_QUORUMS;
+use release::trust::{Quorum, Roots};
 
 /// Most root keys.
 const ROOTS_MAX: usize = 8;
@@ -20,9 +21,9 @@ pub struct Facts {
     pub rollback_index: u64,
     /// Version of the key set that it was accepted under.
     pub key_set: u64,
-    /// How many of root's keys must sign a key set; 0: no loader verified anything.
-    pub root_threshold: usize,
-    /// Root's public keys.
+    /// Who of root's keys must sign a key set: so many, of those that the bits name.
+    pub root_quorums: Vec<(u32, u32)>,
+    /// Root's public keys; none: no loader verified anything.
     pub roots: Vec<[u8; 32]>,
 }
 
@@ -38,7 +39,11 @@ impl Facts {
                 "release" => facts.release = hex(value)?,
                 "rollback_index" => facts.rollback_index = value.parse().ok()?,
                 "key_set" => facts.key_set = value.parse().ok()?,
-                "root_threshold" => facts.root_threshold = value.parse().ok()?,
+                "root_quorum" if facts.root_quorums.len() < MAX_QUORUMS => {
+                    let (threshold, members) = value.split_once(' ')?;
+                    let members = u32::from_str_radix(members, 16).ok()?;
+                    facts.root_quorums.push((threshold.parse().ok()?, members));
+                }
                 "root" if facts.roots.len() < ROOTS_MAX => facts.roots.push(hex(value)?),
                 _ => {}
             }
@@ -48,7 +53,10 @@ impl Facts {
 
     /// Whom a release is held to.
     pub fn trust(&self) -> Roots<'_> {
-        Roots { keys: &self.roots, threshold: self.root_threshold }
+        let quorum = |at: usize| {
+            self.root_quorums.get(at).map_or(Quorum::NONE, |&(threshold, members)| Quorum { threshold, members })
+        };
+        Roots { keys: &self.roots, quorums: core::array::from_fn(quorum) }
     }
 }
 
@@ -72,13 +80,13 @@ mod tests {
         let digest = "0a".repeat(32);
         let text = alloc::format!(
             "slot b\nrecovery 0\nrelease {digest}\nrollback_index 7\nrollback_floor 5\nkey_set 2\nkey_set_floor 1\n\
-             root_threshold 1\nroot {digest}\nnew thing\n"
+             root_quorum 1 1\nroot_quorum 2 6\nroot {digest}\nnew thing\n"
         );
         let facts = Facts::parse(&text).unwrap();
         assert_eq!((facts.slot, facts.rollback_index, facts.key_set), (Some(Slot::B), 7, 2));
-        assert_eq!((facts.release, facts.trust().threshold, facts.roots.len()), ([10; 32], 1, 1));
+        assert_eq!((facts.release, facts.trust().quorums[1].members, facts.roots.len()), ([10; 32], 6, 1));
         assert_eq!(Facts::parse("slot esp\n").unwrap().slot, None);
-        for wrong in ["slot", "rollback_index x\n", "release 0a\n", "root zz\n"] {
+        for wrong in ["slot", "rollback_index x\n", "release 0a\n", "root zz\n", "root_quorum 1\n"] {
             assert_eq!(Facts::parse(wrong), None, "{wrong}");
         }
     }

@@ -42,7 +42,7 @@ pub fn open(flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno> {
     if is_writable && !devices::is_system() {
         return Err(Errno::EPERM);
     }
-    if is_writable && boot::info().root_threshold == 0 {
+    if is_writable && boot::info().root_count == 0 {
         return Err(Errno::EROFS);
     }
     Ok(Arc::new(Open { part }))

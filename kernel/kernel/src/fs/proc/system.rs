@@ -95,7 +95,9 @@ fn boot_facts() -> Made {
     let _ = writeln!(text, "rollback_floor {}", info.rollback_floor);
     let _ = writeln!(text, "key_set {}", info.key_set);
     let _ = writeln!(text, "key_set_floor {}", info.key_set_floor);
-    let _ = writeln!(text, "root_threshold {}", info.root_threshold);
+    for [threshold, members] in info.root_quorums.iter().filter(|[threshold, _]| *threshold > 0) {
+        let _ = writeln!(text, "root_quorum {threshold} {members:x}");
+    }
     for root in info.root_keys() {
         let _ = writeln!(text, "root {}", hex(root));
     }
