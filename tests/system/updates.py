@@ -9,38 +9,78 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from swiftbuild.limits import MIB
+from swiftbuild.limits import MIB, SECTOR
+from swiftbuild.machine.media import mapped, overlay
+from swiftbuild.machine.qemu import Machine, machine
+from swiftbuild.model.release import SectionType
 from swiftbuild.scenarios.session import Person
+from swiftbuild.wire import gpt, release
 
 from tests.system.conftest import BOOT_SECONDS, as_root, image_of, spec
 from tests.system.datadisk import Disk
 from tests.variants import rebuilt, slot_image
 
 MACHINES = {"qemu": spec("qemu", way="uefi-fdt", cpus=2), "hetzner": spec("hetzner", cpus=2)}
+MEDIUM_BYTES = 16 * MIB
 DEVICE = {"qemu": "virtio-blk-device", "hetzner": "virtio-blk-pci"}
 MEDIUM = "/dev/vda"
 """Where the guest finds the medium: virtio-mmio has the last device first, and the other board's disk is `sda`."""
 
 
-def following(profile: str, **told: object) -> bytes:
+def following(images: str, /, **told: object) -> bytes:
     """The release behind the one that the images hold: the same contents, another version."""
-    return rebuilt(slot_image(image_of(profile)), {}, **{"version": "0.1.1", "rollback_index": 2, **told})
+    return rebuilt(slot_image(image_of(images)), {}, **{"version": "0.1.1", "rollback_index": 2, **told})
 
 
 class Updating(Disk):
     """A machine and a medium that holds a release."""
 
-    def __init__(self, profile: str, folder: Path, release: bytes, *, image: Path | None = None) -> None:
+    def __init__(self, profile: str, folder: Path, contents: bytes, *, image: Path | None = None) -> None:
         self.medium = folder / "medium.img"
-        self.insert(release)
+        self.insert(contents)
         node = {"driver": "raw", "node-name": "medium", "file": {"driver": "file", "filename": str(self.medium)}}
         words = ("-blockdev", json.dumps(node), "-device", f"{DEVICE[profile]},drive=medium")
         super().__init__(profile, folder, image=image, spec=replace(MACHINES[profile], extra=words))
         self.path = MEDIUM
 
-    def insert(self, release: bytes) -> None:
+    def insert(self, contents: bytes) -> None:
         """Another release on the medium, while the machine is off."""
-        self.medium.write_bytes(release.ljust(-(-len(release) // MIB) * MIB, b"\0"))
+        self.medium.write_bytes(contents.ljust(MEDIUM_BYTES, b"\0"))
+
+    def swap(self, person: Person, contents: bytes) -> None:
+        """Another release on the medium, while the machine runs and has nothing of the old one in memory."""
+        with self.medium.open("r+b") as file:
+            file.write(contents.ljust(MEDIUM_BYTES, b"\0"))
+        person.output(f"blockdev --flushbufs {self.path}")
+
+    def flip(self, partition: str, kind: SectionType | None) -> None:
+        """A bit of a slot, in the middle of a section or in the header, changes while the machine is off."""
+        assert self.media.disk
+        raw = self.folder / f"flipped-{self.boots}.img"
+        self.raw(raw)
+        with mapped(raw) as disk:
+            place = gpt.read(disk).named(partition)
+            assert place
+            start = place.first * SECTOR
+            section = release.decode_header(disk[start : start + release.HEADER_SIZE]).section(kind) if kind else None
+            at = start + (section.offset + section.length // 2 if section else 200)
+            byte = disk[at]
+        with raw.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes([byte ^ 4]))
+        self.media.disk.unlink()
+        overlay(raw, self.media.disk)
+
+    @contextmanager
+    def started(self) -> Iterator[Machine]:
+        """A boot of which nothing is expected."""
+        self.boots += 1
+        folder = self.folder / f"boot-{self.boots}"
+        folder.mkdir()
+        print(f"console log: {folder / 'console.log'}")
+        with machine(self.spec, lambda _: self.media, folder=folder) as running:
+            self.running = running
+            yield running
 
     @contextmanager
     def running_from(self, slot: str, version: str) -> Iterator[Person]:

@@ -61,7 +61,7 @@ fn prepare_panic() {
     {
         panic::set_symbols(symbols);
     }
-    panic::set_policy(command_line());
+    panic::set_policy(command_line(), matches!(info.slot, bootinfo::slot::A | bootinfo::slot::B));
 }
 
 /// What the loader, or else the firmware's tables, told the kernel to do.
@@ -86,11 +86,17 @@ pub fn option(key: &str) -> Option<&'static str> {
 fn open_files() {
     let base = match fs::base::volume() {
         Ok(base) => base,
-        Err(error) => return event!("base.failed", what = "base", why = error),
+        Err(error) => {
+            event!("base.failed", what = "base", why = error);
+            return panic::restart_by_policy();
+        }
     };
     match fs::mounts::mount_all(base) {
         Ok(()) => fs::tty::start_console(),
-        Err(error) => event!("base.failed", what = "mount", why = error),
+        Err(error) => {
+            event!("base.failed", what = "mount", why = error);
+            panic::restart_by_policy();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The dying kernel's report: why, registers, who called whom, the last events; then halt, or start again where the command
-//! line says `panic=reboot`. `panic=test` on it makes the boot end in a report, for tests of this.
+//! The dying kernel's report: why, registers, who called whom, the last events; then the machine starts again when it was booted from a slot, whose
+//! boots the loader counts, and otherwise halts. `panic=reboot` and `panic=halt` on the command line say it for any boot, `panic=test` makes the boot end in
+//! a report, for tests of this.
 //!
 //! It trusts nothing that may be broken: no heap, no lock is waited for, and a second panic on the way ends at once.
 
@@ -35,10 +36,10 @@ pub fn set_symbols(section: &'static [u8]) {
     }
 }
 
-/// Takes the policy from the kernel's command line: `panic=reboot` to start again after a report, `panic=test` to show one.
-pub fn set_policy(command_line: &str) {
+/// What is done after a report: the kernel's command line says it, or else whether there is a slot that another one can be taken for.
+pub fn set_policy(command_line: &str, from_slot: bool) {
     let has = |wanted| command_line.split_ascii_whitespace().any(|word| word == wanted);
-    REBOOT.store(has("panic=reboot"), Ordering::Relaxed);
+    REBOOT.store(has("panic=reboot") || (from_slot && !has("panic=halt")), Ordering::Relaxed);
     TEST.store(has("panic=test"), Ordering::Relaxed);
 }
 
@@ -111,12 +112,17 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
         console::write_dying(&[byte]);
         is_start = byte == b'\n';
     });
+    restart_by_policy();
+    event!("system.halt");
+    cpu::halt()
+}
+
+/// A boot that cannot go on, and says so without a panic: the machine starts again where it would after one.
+pub fn restart_by_policy() {
     if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
         event!("system.reboot");
         psci::system_reset();
     }
-    event!("system.halt");
-    cpu::halt()
 }
 
 /// Ask every other CPU to halt. Those that have interrupts masked stop when they unmask them, or when they panic.

@@ -95,6 +95,7 @@ pub fn start_init() {
     sched::spawn_kernel("alarm", || alarm::serve());
     if let Err((what, error)) = try_start_init() {
         event!("init.failed", path = INIT_PATH, what = what, why = error);
+        crate::panic::restart_by_policy();
     }
 }
 
