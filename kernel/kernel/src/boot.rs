@@ -102,6 +102,8 @@ fn bring_up() {
     open_files();
     // Without persistent data the system is up all the same.
     fs::data::mount();
+    // What is left of the boot may take as long as what came before.
+    drivers::watchdog::feed_for_boot();
     process::start_init();
 }
 

@@ -1,5 +1,6 @@
 //! The dying kernel's report: why, registers, who called whom, the last events; then halt, or start again where the command
-//! line says `panic=reboot`. `panic=test` on it makes the boot end in a report, for tests of this.
+//! line says `panic=reboot`, or a watchdog counts, which would do that anyway. `panic=test` on it makes the boot end in a report, for tests of
+//! this.
 //!
 //! It trusts nothing that may be broken: no heap, no lock is waited for, and a second panic on the way ends at once.
 
@@ -11,7 +12,7 @@ use ksyms::Symbols;
 
 use crate::arch::trap::TrapFrame;
 use crate::arch::{backtrace, cpu, psci, sysreg};
-use crate::drivers::console;
+use crate::drivers::{console, watchdog};
 use crate::sync::Once;
 use crate::{event, events, platform};
 
@@ -40,6 +41,11 @@ pub fn set_policy(command_line: &str) {
     let has = |wanted| command_line.split_ascii_whitespace().any(|word| word == wanted);
     REBOOT.store(has("panic=reboot"), Ordering::Relaxed);
     TEST.store(has("panic=test"), Ordering::Relaxed);
+}
+
+/// From now on a panic ends in a restart, whatever the command line says.
+pub fn start_again() {
+    REBOOT.store(true, Ordering::Relaxed);
 }
 
 /// Panics where the command line asks for it. Called when every CPU runs.
@@ -111,7 +117,7 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
         console::write_dying(&[byte]);
         is_start = byte == b'\n';
     });
-    if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
+    if (REBOOT.load(Ordering::Relaxed) || watchdog::counts()) && platform::try_get().is_some() {
         event!("system.reboot");
         psci::system_reset();
     }
