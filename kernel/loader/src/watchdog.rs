@@ -48,7 +48,7 @@ fn find(handle: Handle) -> Option<Function> {
     let tree = bridge.enumerate().ok()?;
     let wanted = u32::from(esb::DEVICE) << 16 | u32::from(esb::VENDOR);
     let is_wanted = |address: &PciIoAddress| bridge.pci().read_one(address.with_register(ID)) == Ok(wanted);
-    let address = tree.iter().map(|entry| *entry).find(is_wanted)?;
+    let address = tree.iter().copied().find(is_wanted)?;
     let bar: u32 = bridge.pci().read_one(address.with_register(BAR)).ok()?;
     let base = u64::from(bar & !BAR_FLAGS);
     if base == 0 {
