@@ -4,7 +4,7 @@
 //! What this does not see: that all CPUs are silent at once (only a device can end that), and a thread that keeps one CPU busy with interrupts
 //! enabled, for the others run on.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use watchdog::sentry::Sentry;
@@ -21,6 +21,14 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Each CPU's view of the one that it watches.
 static SENTRIES: [SpinLock<Sentry>; CPUS_MAX] = [const { SpinLock::new(Rank::TIMERS, Sentry::new()) }; CPUS_MAX];
 
+/// The machine is to stand still: silence is meant.
+static OVER: AtomicBool = AtomicBool::new(false);
+
+/// Nobody watches any more.
+pub fn end() {
+    OVER.store(true, Ordering::Relaxed);
+}
+
 /// This CPU watches from now on.
 pub fn start() {
     timer::at(clock::now() + EVERY, look).detach();
@@ -28,6 +36,9 @@ pub fn start() {
 
 /// In the timer interrupt, which is a sign of life itself.
 fn look() {
+    if OVER.load(Ordering::Relaxed) {
+        return;
+    }
     let here = cpu::this().index;
     let cpus = cpu::all();
     let next = (1..cpus.len()).map(|distance| &cpus[(here + distance) % cpus.len()]);

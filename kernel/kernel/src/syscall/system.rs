@@ -128,6 +128,7 @@ pub fn reboot(call: &Call<'_>) -> Result<u64, Errno> {
         command => {
             // It is to stand still, and is not to be started again for that.
             watchdog::stand_down();
+            sched::vigil::end();
             event!("system.halt");
             if command == REBOOT_POWER_OFF {
                 psci::system_off();
