@@ -21,6 +21,8 @@ use rt::rustix::process::{Pid, WaitOptions, getpid, kill_process_group, wait};
 rt::entry!(run);
 
 const SERVICES: &str = "/etc/services.d";
+/// How they stand, for whoever wants to know (docs/formats/service.md).
+const STATES: &str = "/run/services";
 const HELP: &str = "usage: init [--services DIR]
 Starts and watches the services declared in DIR as DIR/NAME.service. Process 1 needs no DIR: /etc/services.d.
 SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT reboot; other than as process 1, each only ends init.
@@ -70,11 +72,19 @@ fn is_first() -> bool {
 fn watch(folder: &str, signals: &KernelSigSet) -> i32 {
     let mut log = Vec::new();
     let (services, broken) = load(folder, &mut log);
+    let pipes = spawn::pipes(&services).unwrap_or_else(|error| {
+        log.push(Event::new("init.error").with("what", "pipe").with("why", rt::errno::text(error)));
+        Vec::new()
+    });
     let mut supervisor = Supervisor::new(services, broken, &mut log);
+    let mut told = String::new();
     loop {
-        start_due(&mut supervisor, &mut log);
+        start_due(&mut supervisor, &pipes, &mut log);
         supervisor.announce(&mut log);
         send(&mut log);
+        if is_first() {
+            tell(&supervisor, &mut told);
+        }
         let now = rt::clock::now_ms();
         let wait = supervisor.next_due_ms().map(|due| due.saturating_sub(now));
         let request = match rt::process::wait_signal(signals, wait) {
@@ -91,6 +101,21 @@ fn watch(folder: &str, signals: &KernelSigSet) -> i32 {
     }
 }
 
+/// Says in a file how the services stand, when that has changed.
+fn tell(supervisor: &Supervisor, told: &mut String) {
+    let text = supervisor.states();
+    if text != *told
+        && let Err(error) = rt::fs::replace(STATES, text.as_bytes(), false)
+    {
+        Event::new("init.error")
+            .with("what", "services")
+            .with("where", STATES)
+            .with("why", rt::errno::text(error))
+            .send();
+    }
+    *told = text;
+}
+
 /// Reads every service file. The second value is true when one of them, or the folder, cannot be used.
 fn load(folder: &str, log: &mut Vec<Event>) -> (Vec<Service>, bool) {
     let names = match rt::fs::list(folder) {
@@ -104,7 +129,9 @@ fn load(folder: &str, log: &mut Vec<Event>) -> (Vec<Service>, bool) {
     let (mut services, mut broken) = (Vec::new(), false);
     for file in names {
         let path = format!("{folder}/{file}");
-        match load_one(&file, &path) {
+        let one = load_one(&file, &path);
+        let one = one.and_then(|service| service::check_pipes(&service, &services).map(|()| service));
+        match one {
             Ok(service) => services.push(service),
             Err(mistake) => {
                 let event = Event::new("service.failed").with("name", file.trim_end_matches(".service"));
@@ -126,10 +153,10 @@ fn load_one(file: &str, path: &str) -> Result<Service, service::Mistake> {
 }
 
 /// Starts all that is due now, one after the other; one that tells when it is up is waited for.
-fn start_due(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
+fn start_due(supervisor: &mut Supervisor, pipes: &[spawn::Pipe], log: &mut Vec<Event>) {
     while let Some((index, service)) = supervisor.next_start(rt::clock::now_ms(), log) {
         let service = service.clone();
-        match spawn::start(&service) {
+        match spawn::start(&service, pipes) {
             Ok(child) => {
                 supervisor.started(index, child.pid.as_raw_nonzero().get().cast_unsigned(), rt::clock::now_ms(), log);
                 send(log);

@@ -3,18 +3,18 @@
 use alloc::{format, string::String, vec::Vec};
 use init::service::{Ready, Service};
 use rt::Errno;
+use rt::identity::{self, Identity};
 use rt::process::{Side, exec, fork, signal_set};
 use rt::rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rt::rustix::fd::OwnedFd;
-use rt::rustix::fs::{Gid, Mode, OFlags, Uid, open};
+use rt::rustix::fd::{AsRawFd, OwnedFd};
+use rt::rustix::fs::{Mode, OFlags, open};
 use rt::rustix::io::{FdFlags, fcntl_setfd, read, write};
 use rt::rustix::pipe::{PipeFlags, pipe_with};
 use rt::rustix::process::{Pid, ioctl_tiocsctty, setsid, umask};
 use rt::rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rt::rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 /// Steps of a child before its program; their index travels to the parent when one fails.
-const STEPS: [&str; 5] = ["session", "tty", "user", "notify", "exec"];
+const STEPS: [&str; 6] = ["session", "tty", "user", "notify", "pipe", "exec"];
 
 /// A program that could not be started: at which step, and why.
 pub struct Failure {
@@ -28,12 +28,28 @@ pub struct Child {
     notify: Option<OwnedFd>,
 }
 
-/// Whom the child becomes; `None` for root, whom init is already.
-type Identity = Option<(u32, Vec<u32>)>;
+/// A pipe between services. Both ends stay open here, so that nothing written is lost when one of the services starts again.
+pub struct Pipe {
+    name: String,
+    out: OwnedFd,
+    into: OwnedFd,
+}
+
+/// The pipes that services name.
+pub fn pipes(services: &[Service]) -> Result<Vec<Pipe>, Errno> {
+    let mut pipes: Vec<Pipe> = Vec::new();
+    for name in services.iter().flat_map(|service| [&service.pipe_out, &service.pipe_in]).flatten() {
+        if pipes.iter().all(|pipe| pipe.name != *name) {
+            let (out, into) = pipe_with(PipeFlags::CLOEXEC)?;
+            pipes.push(Pipe { name: name.clone(), out, into });
+        }
+    }
+    Ok(pipes)
+}
 
 /// Starts the service's program. It runs when this returns: the exec closed the pipe that a failure would use.
-pub fn start(service: &Service) -> Result<Child, Failure> {
-    let identity = identity(&service.user).map_err(|error| Failure { what: "user", error })?;
+pub fn start(service: &Service, pipes: &[Pipe]) -> Result<Child, Failure> {
+    let identity = identity::of(&service.user).map_err(|error| Failure { what: "user", error })?;
     let failed = |error| Failure { what: "process", error };
     let (report, report_to) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     let notify =
@@ -42,7 +58,7 @@ pub fn start(service: &Service) -> Result<Child, Failure> {
     let pid = match fork().map_err(failed)? {
         Side::Parent(pid) => pid,
         Side::Child => {
-            let (step, error) = become_service(service, &identity, notify_to);
+            let (step, error) = become_service(service, &identity, notify_to, pipes);
             let [low, high] = (error.raw_os_error() as u16).to_le_bytes();
             let _ = write(&report_to, &[step, low, high]);
             rt::start::exit(127)
@@ -60,28 +76,23 @@ pub fn start(service: &Service) -> Result<Child, Failure> {
     }
 }
 
-fn identity(user: &str) -> Result<Identity, Errno> {
-    if user == "root" {
-        return Ok(None);
-    }
-    let passwd = rt::fs::read_text("/etc/passwd", accounts::FILE_MAX)?;
-    let group = rt::fs::read_text("/etc/group", accounts::FILE_MAX)?;
-    let user = accounts::user(&passwd, user).ok_or(Errno::SRCH)?;
-    Ok(Some((user.uid, accounts::groups_of(&user, &group))))
-}
-
 /// In the child: returns only if a step failed.
-fn become_service(service: &Service, identity: &Identity, notify: Option<&OwnedFd>) -> (u8, Errno) {
+fn become_service(service: &Service, identity: &Identity, notify: Option<&OwnedFd>, pipes: &[Pipe]) -> (u8, Errno) {
+    let find = |name: &Option<String>| pipes.iter().find(|pipe| Some(&pipe.name) == name.as_ref());
+    let ends = [
+        (rt::notify::VARIABLE, notify, 3),
+        ("PIPE_OUT", find(&service.pipe_out).map(|pipe| &pipe.into), 4),
+        ("PIPE_IN", find(&service.pipe_in).map(|pipe| &pipe.out), 4),
+    ];
+    let ends = ends.into_iter().filter_map(|(variable, end, step)| Some((variable, end?, step)));
     let prepared = (|| {
         rt::process::block_signals(&signal_set(&[])).map_err(|e| (0, e))?;
         setsid().map_err(|e| (0, e))?;
         umask(Mode::WGRP | Mode::WOTH);
         terminal(service.tty.as_deref()).map_err(|e| (1, e))?;
-        if let Some((uid, groups)) = identity {
-            become_user(*uid, groups).map_err(|e| (2, e))?;
-        }
-        if let Some(pipe) = notify {
-            fcntl_setfd(pipe, FdFlags::empty()).map_err(|e| (3, e))?;
+        identity.take_on().map_err(|e| (2, e))?;
+        for (_, end, step) in ends.clone() {
+            fcntl_setfd(end, FdFlags::empty()).map_err(|e| (step, e))?;
         }
         Ok(())
     })();
@@ -89,13 +100,10 @@ fn become_service(service: &Service, identity: &Identity, notify: Option<&OwnedF
         return failed;
     }
     let mut environment: Vec<String> = Vec::from(["PATH=/usr/bin".into(), "HOME=/".into()]);
-    if let Some(pipe) = notify {
-        use rt::rustix::fd::AsRawFd;
-        environment.push(format!("{}={}", rt::notify::VARIABLE, pipe.as_raw_fd()));
-    }
+    environment.extend(ends.map(|(variable, end, _)| format!("{variable}={}", end.as_raw_fd())));
     let name = service.exec.rsplit('/').next().unwrap_or(&service.exec);
     let words: Vec<&str> = [name].into_iter().chain(service.args.iter().map(String::as_str)).collect();
-    (4, exec(&service.exec, &words, &environment))
+    (5, exec(&service.exec, &words, &environment))
 }
 
 /// With a terminal: it controls the session and is all three descriptors. Without: nothing to read, output as init's.
@@ -108,14 +116,6 @@ fn terminal(tty: Option<&str>) -> Result<(), Errno> {
     dup2_stdin(&device)?;
     dup2_stdout(&device)?;
     dup2_stderr(&device)
-}
-
-/// Groups first: afterwards the right to change them is gone.
-fn become_user(uid: u32, groups: &[u32]) -> Result<(), Errno> {
-    let all: Vec<Gid> = groups.iter().map(|&g| Gid::from_raw(g)).collect();
-    set_thread_groups(&all)?;
-    set_thread_gid(all[0])?;
-    set_thread_uid(Uid::from_raw(uid))
 }
 
 impl Child {
