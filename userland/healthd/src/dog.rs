@@ -78,19 +78,20 @@ impl Dog {
 
     /// Feeds it, if it is time. `init_ms`: when process 1 was last seen to do its work.
     pub fn turn(&mut self, now: u64, init_ms: u64) {
+        let silent = now.saturating_sub(init_ms) > INIT_SILENT_MAX_MS;
+        if silent && !self.said {
+            self.complain("init", "process 1 does not reap; the watchdog is not fed any more");
+        }
+        self.said = silent;
         let Some(file) = &self.file else {
             if now >= self.tried_ms + AGAIN_MS {
                 self.open(now);
             }
             return;
         };
-        if now.saturating_sub(init_ms) > INIT_SILENT_MAX_MS {
-            if !core::mem::replace(&mut self.said, true) {
-                self.complain("init", "process 1 does not reap; the watchdog is not fed any more");
-            }
+        if silent {
             return;
         }
-        self.said = false;
         if now >= self.fed_ms + FEED_MS {
             match write(file, b"\0") {
                 Ok(_) => self.fed_ms = now,

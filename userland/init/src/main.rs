@@ -174,6 +174,8 @@ fn start_due(supervisor: &mut Supervisor, pipes: &[spawn::Pipe], log: &mut Vec<E
                 supervisor.not_started(index, what, rt::errno::text(error), rt::clock::now_ms(), log);
             }
         }
+        // Several that are waited for one after the other must not keep orphans waiting for all of that time.
+        reap(supervisor, log);
         send(log);
     }
 }
