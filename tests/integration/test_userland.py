@@ -1,4 +1,4 @@
-"""init, login and the tools as arm64 programs on Linux, under qemu's user mode."""
+"""init, login and what all programs have in common, as arm64 programs on Linux, under qemu's user mode."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from swiftbuild.wire import elf
 
 from tests.fakes import ROOT
-from tests.guests import as_ordinary_user, build, command, program
+from tests.guests import build, command, program
 
-OURS = ("init", "login", "tools")
+OURS = ("healthd", "init", "login", "tools")
 PT_INTERP, PT_GNU_STACK = 3, 0x6474E551
 SIZE_MAX = 96 << 10
 """Of a program: the whole system at the prompt is to take 3.6 MiB."""
@@ -172,6 +172,37 @@ def test_a_program_that_is_missing_and_a_bad_file_are_named(start: Callable[...,
     assert '[evt] boot.failed what=services why="a service file is not valid"' in text
 
 
+def test_a_pipe_has_one_writer_and_one_reader_and_outlasts_both(start: Callable[..., Init], folder: Path) -> None:
+    """The writer ends before the reader starts; the reader is started again and reads on; nobody else has an end."""
+    read = folder / "read"
+    writer = script(folder, "writer", 'echo one >&"$PIPE_OUT"; echo two >&"$PIPE_OUT"; exec sleep 60')
+    reader = script(folder, "reader", f'read -r line <&"$PIPE_IN"; echo "$line" >>{read}; exit 1')
+    other = script(folder, "other", 'echo "${PIPE_IN-none} ${PIPE_OUT-none} $(ls -l /proc/$$/fd | grep -c pipe:)"'
+                                    f' >{folder}/other; exec sleep 60')
+    once = "restart = never\n"
+    init = start({
+        "a.service": f"exec = {writer}\npipe_out = p\n{once}",
+        "b.service": f"exec = {reader}\npipe_in = p\nbackoff = 10ms\nrestart_limit = 1\n",
+        "c.service": f"exec = {other}\n{once}",
+    })
+    init.wait_for(lambda lines: any("service.failed name=b what=restart" in line for line in lines))
+    assert read.read_text() == "one\ntwo\n"
+    init.wait_for(lambda _: (folder / "other").exists() and (folder / "other").read_text().endswith("\n"))
+    assert (folder / "other").read_text().startswith("none none ")
+
+
+def test_a_second_owner_of_an_end_is_a_mistake(start: Callable[..., Init]) -> None:
+    init = start({
+        "a.service": "exec = /bin/sleep\nargs = 60\npipe_out = p\n",
+        "b.service": "exec = /bin/sleep\nargs = 60\npipe_out = p\n",
+    })
+    lines = init.wait_for(lambda lines: any("boot.failed" in line for line in lines))
+    text = "\n".join(lines)
+    assert f"service.failed name=b what=file file={init.folder}/services.d/b.service line=0 key=pipe_out" in text
+    assert "is the end that service 'a' has" in text
+    assert init.pids("b") == []
+
+
 def test_one_that_never_says_that_it_is_up_is_killed(start: Callable[..., Init]) -> None:
     init = start({"mute.service": "exec = /bin/sleep\nargs = 60\nready = notify\nready_timeout = 200ms\n"
                                   "restart_limit = 1\nrequired_for_ready = yes\n"})  # fmt: skip
@@ -316,80 +347,3 @@ def test_getty_is_up_when_its_prompt_stands(start: Callable[..., Init], folder: 
                                      "ready = notify\nrestart_limit = 1\nrequired_for_ready = yes\n"})  # fmt: skip
     lines = init.wait_for(lambda lines: any("boot." in line for line in lines))
     assert "boot.failed" in lines[-1]
-
-
-# --- the tools
-
-
-def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(name, "tools", *arguments), capture_output=True, text=True, check=False, timeout=60)
-
-
-@pytest.mark.parametrize("arguments", [(), ("-u",), ("-g",), ("-G",), ("-un",), ("-gn",), ("-Gn",), ("-ru",), ("root",),
-                                       ("daemon",), ("-G", "daemon"), ("-nu", "daemon")])  # fmt: skip
-def test_id_says_what_coreutils_say(arguments: tuple[str, ...]) -> None:
-    theirs = subprocess.run(["/usr/bin/id", *arguments], capture_output=True, text=True, check=True)
-    assert tool("id", *arguments).stdout == theirs.stdout
-
-
-@pytest.mark.parametrize(("words", "status", "complaint"), [
-    ("id nobody-here", 1, "id: 'nobody-here': no such user"),
-    ("id -u -g", 2, "id: only one of -u, -g and -G can be had"),
-    ("id -n", 2, "id: -n and -r need one of -u, -g and -G"),
-    ("top -x", 2, "top: unknown argument '-x'"),
-    ("top -n 0", 2, "top: -n needs a number from 1 to 1000000"),
-    ("top", 2, "top: input and output are no terminal; use -b"),
-    ("events -x", 2, "events: unknown argument '-x'"),
-    ("events", 1, "events: /proc/events: no such file or directory"),
-    ("reboot now", 2, "reboot: unknown argument 'now'"),
-    ("frobnicate", 2, "tools: no tool is named 'frobnicate'"),
-])  # fmt: skip
-def test_each_complaint_is_clear(words: str, status: int, complaint: str) -> None:
-    done = tool(*words.split())
-    assert done.returncode == status
-    assert done.stderr.startswith(complaint)
-    assert done.stdout == ""
-
-
-@pytest.mark.parametrize("name", ["id", "top", "events", "halt", "poweroff", "reboot"])
-def test_help_is_given(name: str) -> None:
-    done = tool(name, "--help")
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: {name}")
-
-
-@pytest.mark.parametrize("name", ["halt", "poweroff", "reboot"])
-@pytest.mark.parametrize("force", [(), ("-f",)])
-def test_only_root_stops_the_machine(name: str, force: tuple[str, ...], folder: Path) -> None:
-    folder.chmod(0o755)
-    copy = folder / "tools"
-    copy.write_bytes(program("tools").read_bytes())
-    words = as_ordinary_user(["/usr/bin/qemu-aarch64", "-0", name, str(copy), *force])
-    copy.chmod(0o755)
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (1, f"{name}: only root can do that\n")
-
-
-def test_top_shows_each_cpu_and_itself() -> None:
-    words = command("top", "tools", "-b", "-n", "2", "-d", "1")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as top:
-        output = top.communicate(timeout=60)[0]
-    stat = Path("/proc/stat").read_text().splitlines()
-    cpus = sum(1 for line in stat if line.startswith("cpu") and line[3].isdigit())
-    shown = [line for line in output.splitlines() if line.startswith("cpu")]
-    assert len(shown) == 2 * cpus
-    assert all(abs(sum(float(word[:-1]) for word in line.split() if word.endswith("%")) - 100) < 0.3 for line in shown)
-    assert sum(1 for line in output.splitlines() if line.split()[:2] == [str(top.pid), str(os.getpid())]) == 2
-
-
-def test_top_on_a_terminal_ends_by_a_key_and_leaves_it_as_it_was() -> None:
-    qemu, *arguments = command("top", "tools")
-    child = pexpect.spawn(qemu, arguments, encoding="utf-8", timeout=60)
-    child.expect_exact("COMMAND")
-    assert not child.getecho()
-    child.send(" ")
-    child.expect_exact("COMMAND")
-    child.send("q")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0

@@ -54,7 +54,7 @@ def test_files_are_found_by_the_next_boot(profile: str, tmp_path: Path) -> None:
     disk.check()
     with disk.boot() as person:
         assert disk.events("data.replayed") == []
-        assert person.output("cd /data && cat late && find . | sort | tr '\\n' ' '") == (
+        assert person.output("cd /data && cat late && find . -name var -prune -o -print | sort | tr '\\n' ' '") == (
             "late\n. ./late ./moved ./moved/again ./tree ./tree/empty ./tree/numbers ./tree/pipe ./tree/sparse ")
         free = free_kib(person)
         person.output("rm -r /data/moved /data/tree /data/late; sync")
@@ -72,7 +72,7 @@ def test_a_file_system_for_all_purposes(profile: str, tmp_path: Path) -> None:
         person.output("export TMPDIR=/data")
         failures = [run_script(person, name) for name in ("files.sh", "data.sh", "root.sh")]
         assert "".join(failures) == ""
-        assert person.output("ls -A /data") == ""
+        assert person.output("ls -A /data | grep -v '^var$' || true") == "", "var is healthd's"
         disk.stop(person, "poweroff", "guest-shutdown")
     disk.check()
 

@@ -112,6 +112,8 @@ fn bring_up() {
     } else {
         event!("data.none", why = "recovery");
     }
+    // What is left of the boot may take as long as what came before.
+    drivers::watchdog::feed_for_boot();
     process::start_init();
 }
 

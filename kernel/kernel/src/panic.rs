@@ -1,6 +1,6 @@
 //! The dying kernel's report: why, registers, who called whom, the last events; then the machine starts again when it was booted from a slot, whose
-//! boots the loader counts, and otherwise halts. `panic=reboot` and `panic=halt` on the command line say it for any boot, `panic=test` makes the boot end in
-//! a report, for tests of this.
+//! boots the loader counts, or when a watchdog counts, which would do that anyway; otherwise it halts. `panic=reboot` and `panic=halt` on the command line
+//! say it for any boot, `panic=test` makes the boot end in a report, for tests of this.
 //!
 //! It trusts nothing that may be broken: no heap, no lock is waited for, and a second panic on the way ends at once.
 
@@ -12,7 +12,7 @@ use ksyms::Symbols;
 
 use crate::arch::trap::TrapFrame;
 use crate::arch::{backtrace, cpu, psci, sysreg};
-use crate::drivers::console;
+use crate::drivers::{console, watchdog};
 use crate::sync::Once;
 use crate::{event, events, platform};
 
@@ -41,6 +41,11 @@ pub fn set_policy(command_line: &str, from_slot: bool) {
     let has = |wanted| command_line.split_ascii_whitespace().any(|word| word == wanted);
     REBOOT.store(has("panic=reboot") || (from_slot && !has("panic=halt")), Ordering::Relaxed);
     TEST.store(has("panic=test"), Ordering::Relaxed);
+}
+
+/// From now on a panic ends in a restart, whatever the command line says.
+pub fn start_again() {
+    REBOOT.store(true, Ordering::Relaxed);
 }
 
 /// Panics where the command line asks for it. Called when every CPU runs.
@@ -119,7 +124,7 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
 
 /// A boot that cannot go on, and says so without a panic: the machine starts again where it would after one.
 pub fn restart_by_policy() {
-    if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
+    if (REBOOT.load(Ordering::Relaxed) || watchdog::counts()) && platform::try_get().is_some() {
         event!("system.reboot");
         psci::system_reset();
     }

@@ -95,6 +95,17 @@ constants! {
     }
 }
 
+// Watchdogs (include/uapi/linux/watchdog.h).
+constants! {
+    u32 {
+        WDIOC_GETSUPPORT = 0x8028_5700; WDIOC_GETSTATUS = 0x8004_5701; WDIOC_GETBOOTSTATUS = 0x8004_5702;
+        WDIOC_SETOPTIONS = 0x8004_5704; WDIOC_KEEPALIVE = 0x8004_5705; WDIOC_SETTIMEOUT = 0xc004_5706;
+        WDIOC_GETTIMEOUT = 0x8004_5707; WDIOC_GETTIMELEFT = 0x8004_570a;
+        WDIOF_CARDRESET = 0x20; WDIOF_SETTIMEOUT = 0x80; WDIOF_MAGICCLOSE = 0x100; WDIOF_KEEPALIVEPING = 0x8000;
+        WDIOS_DISABLECARD = 1; WDIOS_ENABLECARD = 2;
+    }
+}
+
 // poll, pipes, terminals.
 constants! {
     u16 {

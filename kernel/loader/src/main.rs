@@ -7,7 +7,7 @@
 //!
 //! 1. find the disk that this program was loaded from, its partitions and its boot-control block (`disk`)
 //! 2. choose, load and check an image; spend a try if it is on trial (`bootplan::choose`)
-//! 3. collect what the kernel is told (`facts`), leave the boot services, clean caches, switch the MMU off, jump (`handoff`)
+//! 3. collect what the kernel is told (`facts`), arm a watchdog where there is one (`watchdog`), leave the boot services, clean caches, switch the MMU off, jump (`handoff`)
 //!
 //! A failure is one line on the console. When nothing can be booted, the reasons stay on the screen until a key or five minutes.
 
@@ -19,6 +19,7 @@ mod facts;
 mod handoff;
 mod keys;
 mod memory;
+mod watchdog;
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -124,6 +125,7 @@ fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, started: u64) -> 
     drop(medium);
     match handoff::Handoff::prepare(boot, roots, disk_guid, started) {
         Ok(handoff) => {
+            watchdog::arm();
             event!("loader.exit", kernel_entry = format_args!("{:#x}", handoff.entry()));
             handoff.jump()
         }

@@ -24,6 +24,9 @@ WayOption = Annotated[
     str | None, typer.Option("--way", help="Way in: direct (-kernel), uefi-fdt or uefi-acpi. Default: the profile's.")
 ]
 CpusOption = Annotated[int | None, typer.Option("--cpus", help="Processors, 1 to 8. Default: the profile's.")]
+WatchdogOption = Annotated[
+    bool, typer.Option("--watchdog", help="Give the machine a watchdog (i6300esb), which resets it when it hangs.")
+]
 
 
 @command
@@ -34,6 +37,7 @@ def boot(
     profile: ProfileOption = None,
     way: WayOption = None,
     cpus: CpusOption = None,
+    watchdog: WatchdogOption = False,
     deadline: Annotated[float, typer.Option(help="Seconds until boot.ready must have come.", min=1)] = 120.0,
     log: Annotated[Path | None, typer.Option(help="Keep the console's bytes in this file.")] = None,
 ) -> None:
@@ -48,7 +52,7 @@ def boot(
     from swiftbuild.scenarios.boot import booting, wait_ready
 
     path = locate(session.root, image, profile)
-    machine = playing(session, profile or profile_of(path), way=way, cpus=cpus)
+    machine = playing(session, profile or profile_of(path), way=way, cpus=cpus, watchdog=watchdog)
     session.note(f"booting {path} ({machine.profile}, {machine.way.value}, {machine.cpus} CPU) …")
 
     def show(event: Event) -> None:
@@ -68,12 +72,12 @@ def boot(
     session.result(report.document(), table(report))
 
 
-def playing(session: Session, profile: str, *, way: str | None, cpus: int | None) -> Spec:
+def playing(session: Session, profile: str, *, way: str | None, cpus: int | None, watchdog: bool = False) -> Spec:
     """The machine that a profile's file describes."""
     from swiftbuild.effects.project import load_profile
     from swiftbuild.machine.spec import spec
 
-    return spec(profile, load_profile(session.root, profile).board, way=way, cpus=cpus)
+    return spec(profile, load_profile(session.root, profile).board, way=way, cpus=cpus, watchdog=watchdog)
 
 
 def table(report: Report) -> str:

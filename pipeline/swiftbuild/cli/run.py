@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli.boot import CpusOption, ImageArgument, ProfileOption, WayOption, playing
+from swiftbuild.cli.boot import CpusOption, ImageArgument, ProfileOption, WatchdogOption, WayOption, playing
 from swiftbuild.cli.session import Session, command
 from swiftbuild.errors import UsageError
 
@@ -23,6 +23,7 @@ def run(
     profile: ProfileOption = None,
     way: WayOption = None,
     cpus: CpusOption = None,
+    watchdog: WatchdogOption = False,
     persist: Annotated[
         str | None, typer.Option("--persist", metavar="NAME", help="Keep the machine under build/machines/NAME.")
     ] = None,
@@ -51,7 +52,7 @@ def run(
     if persist and not persist.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"machine name {persist!r}", hint="letters, digits, - and _")
     path = locate(session.root, image, profile)
-    machine = playing(session, profile or profile_of(path), way=way, cpus=cpus)
+    machine = playing(session, profile or profile_of(path), way=way, cpus=cpus, watchdog=watchdog)
     size = parse_size(disk_size) if disk_size else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(unwinding())

@@ -27,7 +27,9 @@ class Monitor:
         self._thread.start()
         self._client = QMPClient("swiftbuild")
         self._shutdowns = EventListener(names=("SHUTDOWN",))
+        self._watchdogs = EventListener(names=("WATCHDOG",))
         self._client.register_listener(self._shutdowns)
+        self._client.register_listener(self._watchdogs)
         self._call(self._client.connect(line))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -56,6 +58,14 @@ class Monitor:
             return str(data[0].get("reason", "")) if data and isinstance(data[0], dict) else ""
 
         return self._call(last())
+
+    def watchdog_expired(self) -> bool:
+        """Whether a watchdog of the machine has done what it does, since this was asked last."""
+
+        async def events() -> bool:
+            return bool(self._watchdogs.clear())
+
+        return self._call(events())
 
     def close(self) -> None:
         """Ends the connection; QEMU may be gone already."""

@@ -48,6 +48,8 @@ class Spec:
     rng: bool = True
     """A virtio entropy device; without it the kernel has only what the firmware gives."""
     network: bool = True
+    watchdog: bool = False
+    """A watchdog on PCI (i6300esb), which resets a machine that does not feed it. Rented machines have none."""
     extra: tuple[str, ...] = ()
 
     def machine(self) -> str:
@@ -94,8 +96,10 @@ def failing(*errors: Mapping[str, object]) -> Mapping[str, object]:
 WAYS = tuple(way.value for way in Way)
 
 
-def spec(profile: str, board: Board, *, way: str | None = None, cpus: int | None = None) -> Spec:
-    """The machine of a profile's board, with another way in or number of processors."""
+def spec(
+    profile: str, board: Board, *, way: str | None = None, cpus: int | None = None, watchdog: bool = False
+) -> Spec:
+    """The machine of a profile's board, with another way in or number of processors, or a watchdog."""
     if way is not None and way not in WAYS:
         raise UsageError(f"no way in is called {way!r}{choice(way, WAYS)}")
     if cpus is not None and not 1 <= cpus <= CPUS_MAX:
@@ -109,6 +113,7 @@ def spec(profile: str, board: Board, *, way: str | None = None, cpus: int | None
         cpu=board.cpu,
         memory_mib=board.memory_mib,
         disk=board.disk,
+        watchdog=watchdog,
     )
 
 
@@ -154,4 +159,6 @@ def _devices(machine: Spec, media: Media) -> list[str]:
         out += ["-netdev", "user,id=net", "-device", f"virtio-net-{bus},netdev=net{no_rom}"]
     if machine.rng:
         out += ["-device", f"virtio-rng-{bus}"]
+    if machine.watchdog:
+        out += ["-device", "i6300esb", "-action", "watchdog=reset"]
     return out

@@ -12,6 +12,7 @@ mod formats;
 mod hardware;
 mod state;
 mod storage;
+mod texts;
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -19,7 +20,7 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 24] = [
+const TARGETS: [(&str, Target); 25] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
@@ -30,6 +31,7 @@ const TARGETS: [(&str, Target); 24] = [
     ("frames", state::frames),
     ("gpt", formats::gpt),
     ("handles", state::handles),
+    ("health", texts::health),
     ("image", formats::image),
     ("key_set", formats::key_set),
     ("ksyms", formats::ksyms),

@@ -23,6 +23,8 @@ use spawn::Trusted;
 rt::entry!(run);
 
 const SERVICES: &str = "/etc/services.d";
+/// How they stand, for whoever wants to know (docs/formats/service.md).
+const STATES: &str = "/run/services";
 const HELP: &str = "usage: init [--services DIR]
 Starts and watches the services declared in DIR as DIR/NAME.service. Process 1 needs no DIR: /etc/services.d.
 SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT reboot; other than as process 1, each only ends init.
@@ -72,11 +74,15 @@ fn is_first() -> bool {
 fn watch(folder: &str, signals: &KernelSigSet) -> i32 {
     let mut log = Vec::new();
     let (services, broken) = load(folder, &mut log);
-    let trusted: Vec<Option<Trusted>> = services.iter().map(|service| trust(service, &mut log)).collect();
+    let handed = Handed::of(&services, &mut log);
     let mut supervisor = Supervisor::new(services, broken, &mut log);
+    let mut told = String::new();
     loop {
-        start_due(&mut supervisor, &trusted, &mut log);
+        start_due(&mut supervisor, &handed, &mut log);
         announce(&mut supervisor, &mut log);
+        if is_first() {
+            tell(&supervisor, &mut told);
+        }
         let now = rt::clock::now_ms();
         let wait = supervisor.next_due_ms().map(|due| due.saturating_sub(now));
         let request = match rt::process::wait_signal(signals, wait) {
@@ -93,6 +99,21 @@ fn watch(folder: &str, signals: &KernelSigSet) -> i32 {
     }
 }
 
+/// Says in a file how the services stand, when that has changed.
+fn tell(supervisor: &Supervisor, told: &mut String) {
+    let text = supervisor.states();
+    if text != *told
+        && let Err(error) = rt::fs::replace(STATES, text.as_bytes(), false)
+    {
+        Event::new("init.error")
+            .with("what", "services")
+            .with("where", STATES)
+            .with("why", rt::errno::text(error))
+            .send();
+    }
+    *told = text;
+}
+
 /// Reads every service file. The second value is true when one of them, or the folder, cannot be used.
 fn load(folder: &str, log: &mut Vec<Event>) -> (Vec<Service>, bool) {
     let names = match rt::fs::list(folder) {
@@ -106,7 +127,9 @@ fn load(folder: &str, log: &mut Vec<Event>) -> (Vec<Service>, bool) {
     let (mut services, mut broken) = (Vec::new(), false);
     for file in names {
         let path = format!("{folder}/{file}");
-        match load_one(&file, &path) {
+        let one = load_one(&file, &path);
+        let one = one.and_then(|service| service::check_pipes(&service, &services).map(|()| service));
+        match one {
             Ok(service) => services.push(service),
             Err(mistake) => {
                 let event = Event::new("service.failed").with("name", file.trim_end_matches(".service"));
@@ -127,12 +150,27 @@ fn load_one(file: &str, path: &str) -> Result<Service, service::Mistake> {
     Service::parse(&name, &text)
 }
 
-/// Opens the program of a service that is handed descriptors.
-fn trust(service: &Service, log: &mut Vec<Event>) -> Option<Trusted> {
-    Trusted::of(service).unwrap_or_else(|error| {
-        log.push(failure(&service.name, "program", rt::errno::text(error)));
-        None
-    })
+/// What services are handed that only init can have.
+struct Handed {
+    /// Of each service, in their order.
+    trusted: Vec<Option<Trusted>>,
+    pipes: Vec<spawn::Pipe>,
+}
+
+impl Handed {
+    fn of(services: &[Service], log: &mut Vec<Event>) -> Self {
+        let pipes = spawn::pipes(services).unwrap_or_else(|error| {
+            log.push(Event::new("init.error").with("what", "pipe").with("why", rt::errno::text(error)));
+            Vec::new()
+        });
+        let mut program = |service: &Service| {
+            Trusted::of(service).unwrap_or_else(|error| {
+                log.push(failure(&service.name, "program", rt::errno::text(error)));
+                None
+            })
+        };
+        Self { trusted: services.iter().map(&mut program).collect(), pipes }
+    }
 }
 
 /// Tells once how the boot went. A file says it too, for programs that come later.
@@ -149,10 +187,10 @@ fn announce(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
 }
 
 /// Starts all that is due now, one after the other; one that tells when it is up is waited for.
-fn start_due(supervisor: &mut Supervisor, trusted: &[Option<Trusted>], log: &mut Vec<Event>) {
+fn start_due(supervisor: &mut Supervisor, handed: &Handed, log: &mut Vec<Event>) {
     while let Some((index, service)) = supervisor.next_start(rt::clock::now_ms(), log) {
         let service = service.clone();
-        match spawn::start(&service, trusted[index].as_ref()) {
+        match spawn::start(&service, handed.trusted[index].as_ref(), &handed.pipes) {
             Ok(child) => {
                 supervisor.started(index, child.pid.as_raw_nonzero().get().cast_unsigned(), rt::clock::now_ms(), log);
                 send(log);
@@ -170,6 +208,8 @@ fn start_due(supervisor: &mut Supervisor, trusted: &[Option<Trusted>], log: &mut
                 supervisor.not_started(index, what, rt::errno::text(error), rt::clock::now_ms(), log);
             }
         }
+        // Several that are waited for one after the other must not keep orphans waiting for all of that time.
+        reap(supervisor, log);
         announce(supervisor, log);
     }
 }

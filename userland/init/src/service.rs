@@ -6,12 +6,13 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt;
+use declared::{choice, duration, number, path, program, words, yes_or_no};
 
-/// Longest file, and most words of a list.
-pub const FILE_MAX: usize = 8 << 10;
-const WORDS_MAX: usize = 32;
-const DURATION_MAX_MS: u64 = 3_600_000;
+pub use declared::{FILE_MAX, Mistake, name};
+
+/// The longest that a service may take to say that it is up: init reaps nobody meanwhile, and is taken to hang when it does not for
+/// long (docs/formats/health.md).
+const READY_TIMEOUT_MAX_MS: u64 = 30_000;
 
 /// What an exit leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,25 +69,12 @@ pub struct Service {
     pub ready: Ready,
     /// How long that may take.
     pub ready_timeout_ms: u64,
+    /// The pipe whose writing end it gets, and nobody else.
+    pub pipe_out: Option<String>,
+    /// The pipe whose reading end it gets, and nobody else.
+    pub pipe_in: Option<String>,
     /// Whether the boot is ready only when it is up.
     pub required_for_ready: bool,
-}
-
-/// Why a file is not a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// From 1; 0 when the mistake is something that is missing.
-    pub line: usize,
-    /// The key it is about; empty when there is none.
-    pub key: String,
-    /// What is wrong and what would be right.
-    pub why: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "line {}: {}: {}", self.line, self.key, self.why)
-    }
 }
 
 impl Service {
@@ -107,6 +95,8 @@ impl Service {
             stable_ms: 5_000,
             ready: Ready::Exec,
             ready_timeout_ms: 10_000,
+            pipe_out: None,
+            pipe_in: None,
             required_for_ready: false,
         }
     }
@@ -114,41 +104,19 @@ impl Service {
     /// Reads the text of `NAME.service`.
     pub fn parse(name: &str, text: &str) -> Result<Self, Mistake> {
         let mut service = Self::named(name);
-        let mut seen: Vec<&str> = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim_matches([' ', '\t']);
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let wrong = |key: &str, why: String| Mistake { line: index + 1, key: key.into(), why };
-            let Some((key, value)) = line.split_once('=') else {
-                return Err(wrong("", "expected 'key = value'".into()));
-            };
-            let (key, value) = (key.trim_end(), value.trim_start());
-            if seen.contains(&key) {
-                return Err(wrong(key, "stands there twice".into()));
-            }
-            service.set(key, value).map_err(|why| wrong(key, why))?;
-            seen.push(key);
-        }
-        service.check().map_err(|(key, why)| Mistake { line: 0, key: key.into(), why: why.into() })?;
+        declared::read(text, |key, value| service.set(key, value))?;
+        service.check().map_err(|(key, why)| Mistake::of_file(key, why))?;
         Ok(service)
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if value.is_empty() {
-            return Err("has no value".into());
-        }
-        if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
-            return Err("holds a control character".into());
-        }
         match key {
             "summary" => self.summary = value.into(),
-            "exec" => self.exec = absolute(value)?,
+            "exec" => self.exec = program(value)?,
             "args" => self.args = words(value)?,
             "tty" => self.tty = Some(device(value)?),
             "user" => self.user = name(value)?,
-            "open" => self.open = words(value)?.iter().map(|w| absolute(w)).collect::<Result<_, _>>()?,
+            "open" => self.open = words(value)?.iter().map(|w| path(w)).collect::<Result<_, _>>()?,
             "after" => self.after = words(value)?.iter().map(|w| name(w)).collect::<Result<_, _>>()?,
             "restart" => {
                 self.restart = choice(
@@ -164,7 +132,9 @@ impl Service {
                 self.ready = choice(value, &[("exec", Ready::Exec), ("notify", Ready::Notify), ("exit", Ready::Exit)])?;
             }
             "ready_timeout" => self.ready_timeout_ms = duration(value)?,
-            "required_for_ready" => self.required_for_ready = choice(value, &[("yes", true), ("no", false)])?,
+            "pipe_out" => self.pipe_out = Some(name(value)?),
+            "pipe_in" => self.pipe_in = Some(name(value)?),
+            "required_for_ready" => self.required_for_ready = yes_or_no(value)?,
             _ => return Err("is not a key of a service file".into()),
         }
         Ok(())
@@ -184,6 +154,9 @@ impl Service {
         if self.ready == Ready::Notify && self.ready_timeout_ms == 0 {
             return Err(("ready_timeout", "must be more than 0 where ready = notify"));
         }
+        if self.ready_timeout_ms > READY_TIMEOUT_MAX_MS {
+            return Err(("ready_timeout", "must be at most 30s"));
+        }
         if self.after.contains(&self.name) {
             return Err(("after", "names the service itself"));
         }
@@ -191,51 +164,16 @@ impl Service {
     }
 }
 
-fn words(value: &str) -> Result<Vec<String>, String> {
-    let found: Vec<String> = value.split_ascii_whitespace().map(String::from).collect();
-    if found.len() > WORDS_MAX {
-        return Err(format!("has {} words; at most {WORDS_MAX}", found.len()));
+/// An end of a pipe belongs to one service: what comes out of it is then certain to be that one's.
+pub fn check_pipes(service: &Service, others: &[Service]) -> Result<(), Mistake> {
+    for (key, end) in [("pipe_out", (|s| &s.pipe_out) as fn(&Service) -> &Option<String>), ("pipe_in", |s| &s.pipe_in)]
+    {
+        let owner = end(service).as_ref().and_then(|_| others.iter().find(|other| end(other) == end(service)));
+        if let Some(owner) = owner {
+            return Err(Mistake::of_file(key, format!("is the end that service '{}' has", owner.name)));
+        }
     }
-    Ok(found)
-}
-
-fn choice<T: Copy>(value: &str, allowed: &[(&str, T)]) -> Result<T, String> {
-    allowed.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let words: Vec<&str> = allowed.iter().map(|(word, _)| *word).collect();
-        format!("is '{value}'; allowed: {}", words.join(", "))
-    })
-}
-
-fn number(value: &str) -> Result<u32, String> {
-    let digits = value.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| value.parse().ok()).flatten().ok_or_else(|| format!("is '{value}'; expected a decimal number"))
-}
-
-/// `250ms` or `5s`, at most an hour.
-fn duration(value: &str) -> Result<u64, String> {
-    let (digits, unit) =
-        value.strip_suffix("ms").map_or_else(|| (value.strip_suffix('s').unwrap_or(""), 1000), |digits| (digits, 1));
-    number(digits)
-        .ok()
-        .map(|n| u64::from(n) * unit)
-        .filter(|&ms| ms <= DURATION_MAX_MS)
-        .ok_or_else(|| format!("is '{value}'; expected a time such as 250ms or 5s, at most 3600s"))
-}
-
-fn absolute(value: &str) -> Result<String, String> {
-    if !value.starts_with('/') || value.contains([' ', '\t']) {
-        return Err(format!("is '{value}'; expected one absolute path, the arguments stand in args"));
-    }
-    Ok(value.to_string())
-}
-
-/// A name such as `console`: of services and users.
-pub fn name(value: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    if value.is_empty() || value.len() > 32 || !value.bytes().all(fits) {
-        return Err(format!("is '{value}'; expected a name of a-z, 0-9, - and _, at most 32 long"));
-    }
-    Ok(value.to_string())
+    Ok(())
 }
 
 /// A path below /dev that stays there.
@@ -260,7 +198,8 @@ mod tests {
     fn a_full_file_is_read() {
         let text = "# the console\n\nsummary = login = here\nexec=/sbin/getty\nargs = -t\t60  console\n tty = pts/0\n\
                     user = guest\nopen = /dev/bootctl /dev/disk/inactive\nafter = net log\nrestart = always\nbackoff = 250ms\nbackoff_max = 2s\n\
-                    restart_limit = 0\nstable = 1s\nready = notify\nready_timeout = 3s\nrequired_for_ready = yes\n";
+                    restart_limit = 0\nstable = 1s\nready = notify\nready_timeout = 3s\npipe_out = verdict\npipe_in = orders\n\
+                    required_for_ready = yes\n";
         let expected = Service {
             name: "console".into(),
             summary: "login = here".into(),
@@ -277,6 +216,8 @@ mod tests {
             stable_ms: 1000,
             ready: Ready::Notify,
             ready_timeout_ms: 3000,
+            pipe_out: Some("verdict".into()),
+            pipe_in: Some("orders".into()),
             required_for_ready: true,
         };
         assert_eq!(Service::parse("console", text), Ok(expected));
@@ -301,6 +242,8 @@ mod tests {
             ("summary = a\u{1}b\n", "line 1: summary: holds a control character"),
             ("tty = console\n", "line 0: exec: is missing: the absolute path of the program"),
             ("exec = /a\nbackoff = 40s\n", "line 0: backoff: must be more than 0 and at most backoff_max"),
+            ("pipe_in = A\n", "line 1: pipe_in: is 'A'; expected a name of a-z, 0-9, - and _, at most 32 long"),
+            ("exec = /a\nready_timeout = 31s\n", "line 0: ready_timeout: must be at most 30s"),
             ("exec = /a\nafter = x\n", "line 0: after: names the service itself"),
             (
                 "exec = /a\nready = exit\nrestart = always\n",
@@ -310,6 +253,21 @@ mod tests {
             assert_eq!(mistake(text), expected, "{text:?}");
         }
         assert!(mistake(&format!("exec = /a\nargs = {}\n", "w ".repeat(33))).contains("at most 32"));
+    }
+
+    #[test]
+    fn an_end_of_a_pipe_has_one_owner() {
+        let service = |name: &str, rest: &str| Service::parse(name, &format!("exec = /a\n{rest}")).unwrap();
+        let others = [service("a", "pipe_out = p\n"), service("b", "pipe_in = p\n"), service("c", "")];
+        for (rest, wrong) in [
+            ("", None),
+            ("pipe_out = q\npipe_in = q\n", None),
+            ("pipe_out = p\n", Some("line 0: pipe_out: is the end that service 'a' has")),
+            ("pipe_in = p\n", Some("line 0: pipe_in: is the end that service 'b' has")),
+        ] {
+            let found = check_pipes(&service("d", rest), &others).err().map(|mistake| mistake.to_string());
+            assert_eq!(found.as_deref(), wrong, "{rest:?}");
+        }
     }
 
     proptest! {

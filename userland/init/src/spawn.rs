@@ -4,18 +4,18 @@ use alloc::{format, string::String, vec::Vec};
 use init::service::{Ready, Service};
 use rt::Errno;
 use rt::event::Event;
+use rt::identity::{self, Identity};
 use rt::process::{Side, exec, exec_open, fork, signal_set};
 use rt::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rt::rustix::fd::{AsRawFd, OwnedFd};
-use rt::rustix::fs::{Gid, Mode, OFlags, Uid, open};
+use rt::rustix::fs::{Mode, OFlags, open};
 use rt::rustix::io::{FdFlags, fcntl_setfd, read, write};
 use rt::rustix::pipe::{PipeFlags, pipe_with};
 use rt::rustix::process::{Pid, ioctl_tiocsctty, setsid, umask};
 use rt::rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rt::rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 /// Steps of a child before its program; their index travels to the parent when one fails.
-const STEPS: [&str; 6] = ["session", "tty", "user", "notify", "open", "exec"];
+const STEPS: [&str; 5] = ["session", "tty", "user", "descriptors", "exec"];
 
 /// A program that could not be started: at which step, and why.
 pub struct Failure {
@@ -29,19 +29,35 @@ pub struct Child {
     notify: Option<OwnedFd>,
 }
 
-/// Whom the child becomes; `None` for root, whom init is already.
-type Identity = Option<(u32, Vec<u32>)>;
+/// A pipe between services. Both ends stay open here, so that nothing written is lost when one of the services starts again.
+pub struct Pipe {
+    name: String,
+    out: OwnedFd,
+    into: OwnedFd,
+}
 
-/// What init opens for a service, and the program that it is handed to. The program was opened when the service was declared: what is mounted over its
-/// path later does not get the descriptors.
+/// The pipes that services name.
+pub fn pipes(services: &[Service]) -> Result<Vec<Pipe>, Errno> {
+    let mut pipes: Vec<Pipe> = Vec::new();
+    for name in services.iter().flat_map(|service| [&service.pipe_out, &service.pipe_in]).flatten() {
+        if pipes.iter().all(|pipe| pipe.name != *name) {
+            let (out, into) = pipe_with(PipeFlags::CLOEXEC)?;
+            pipes.push(Pipe { name: name.clone(), out, into });
+        }
+    }
+    Ok(pipes)
+}
+
+/// The program of a service that is handed what others do not have: devices, or an end of a pipe. It was opened when the service was declared: what is
+/// mounted over its path later does not get them.
 pub struct Trusted {
     program: OwnedFd,
 }
 
 impl Trusted {
-    /// Of a service that has `open`.
+    /// Of a service that has `open` or a pipe.
     pub fn of(service: &Service) -> Result<Option<Self>, Errno> {
-        if service.open.is_empty() {
+        if service.open.is_empty() && service.pipe_out.is_none() && service.pipe_in.is_none() {
             return Ok(None);
         }
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -63,9 +79,9 @@ fn opened(service: &Service) -> Vec<Option<OwnedFd>> {
 }
 
 /// Starts the service's program. It runs when this returns: the exec closed the pipe that a failure would use.
-pub fn start(service: &Service, trusted: Option<&Trusted>) -> Result<Child, Failure> {
-    let files = if trusted.is_some() { opened(service) } else { Vec::new() };
-    let identity = identity(&service.user).map_err(|error| Failure { what: "user", error })?;
+pub fn start(service: &Service, trusted: Option<&Trusted>, pipes: &[Pipe]) -> Result<Child, Failure> {
+    let files = opened(service);
+    let identity = identity::of(&service.user).map_err(|error| Failure { what: "user", error })?;
     let failed = |error| Failure { what: "process", error };
     let (report, report_to) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     let notify =
@@ -74,7 +90,8 @@ pub fn start(service: &Service, trusted: Option<&Trusted>) -> Result<Child, Fail
     let pid = match fork().map_err(failed)? {
         Side::Parent(pid) => pid,
         Side::Child => {
-            let (step, error) = become_service(service, &identity, notify_to, trusted, &files);
+            let ends = Ends::of(service, notify_to, pipes, &files);
+            let (step, error) = become_service(service, &identity, trusted, &ends);
             let [low, high] = (error.raw_os_error() as u16).to_le_bytes();
             let _ = write(&report_to, &[step, low, high]);
             rt::start::exit(127)
@@ -92,55 +109,53 @@ pub fn start(service: &Service, trusted: Option<&Trusted>) -> Result<Child, Fail
     }
 }
 
-fn identity(user: &str) -> Result<Identity, Errno> {
-    if user == "root" {
-        return Ok(None);
+/// The descriptors that a service is handed, and the variables that name them.
+struct Ends<'a> {
+    open: Vec<&'a OwnedFd>,
+    variables: Vec<String>,
+}
+
+impl<'a> Ends<'a> {
+    fn of(service: &Service, notify: Option<&'a OwnedFd>, pipes: &'a [Pipe], files: &'a [Option<OwnedFd>]) -> Self {
+        let find = |name: &Option<String>| pipes.iter().find(|pipe| Some(&pipe.name) == name.as_ref());
+        let named = [
+            (rt::notify::VARIABLE, notify),
+            ("PIPE_OUT", find(&service.pipe_out).map(|pipe| &pipe.into)),
+            ("PIPE_IN", find(&service.pipe_in).map(|pipe| &pipe.out)),
+        ];
+        let named = named.into_iter().filter_map(|(variable, end)| Some((variable, end?)));
+        let number = |file: &Option<OwnedFd>| file.as_ref().map_or("-".into(), |file| format!("{}", file.as_raw_fd()));
+        let mut variables: Vec<String> =
+            named.clone().map(|(variable, end)| format!("{variable}={}", end.as_raw_fd())).collect();
+        if !files.is_empty() {
+            variables.push(format!("OPENED={}", files.iter().map(number).collect::<Vec<String>>().join(" ")));
+        }
+        Self { open: named.map(|(_, end)| end).chain(files.iter().flatten()).collect(), variables }
     }
-    let passwd = rt::fs::read_text("/etc/passwd", accounts::FILE_MAX)?;
-    let group = rt::fs::read_text("/etc/group", accounts::FILE_MAX)?;
-    let user = accounts::user(&passwd, user).ok_or(Errno::SRCH)?;
-    Ok(Some((user.uid, accounts::groups_of(&user, &group))))
 }
 
 /// In the child: returns only if a step failed.
-fn become_service(
-    service: &Service,
-    identity: &Identity,
-    notify: Option<&OwnedFd>,
-    trusted: Option<&Trusted>,
-    files: &[Option<OwnedFd>],
-) -> (u8, Errno) {
+fn become_service(service: &Service, identity: &Identity, trusted: Option<&Trusted>, ends: &Ends) -> (u8, Errno) {
     let prepared = (|| {
         rt::process::block_signals(&signal_set(&[])).map_err(|e| (0, e))?;
         setsid().map_err(|e| (0, e))?;
         umask(Mode::WGRP | Mode::WOTH);
         terminal(service.tty.as_deref()).map_err(|e| (1, e))?;
-        if let Some((uid, groups)) = identity {
-            become_user(*uid, groups).map_err(|e| (2, e))?;
-        }
-        if let Some(pipe) = notify {
-            fcntl_setfd(pipe, FdFlags::empty()).map_err(|e| (3, e))?;
-        }
-        files.iter().flatten().try_for_each(|file| fcntl_setfd(file, FdFlags::empty())).map_err(|e| (4, e))
+        identity.take_on().map_err(|e| (2, e))?;
+        ends.open.iter().try_for_each(|end| fcntl_setfd(end, FdFlags::empty())).map_err(|e| (3, e))
     })();
     if let Err(failed) = prepared {
         return failed;
     }
     let mut environment: Vec<String> = Vec::from(["PATH=/usr/bin".into(), "HOME=/".into()]);
-    if let Some(pipe) = notify {
-        environment.push(format!("{}={}", rt::notify::VARIABLE, pipe.as_raw_fd()));
-    }
-    if !files.is_empty() {
-        let number = |file: &Option<OwnedFd>| file.as_ref().map_or("-".into(), |file| format!("{}", file.as_raw_fd()));
-        environment.push(format!("OPENED={}", files.iter().map(number).collect::<Vec<String>>().join(" ")));
-    }
+    environment.extend_from_slice(&ends.variables);
     let name = service.exec.rsplit('/').next().unwrap_or(&service.exec);
     let words: Vec<&str> = [name].into_iter().chain(service.args.iter().map(String::as_str)).collect();
     let error = match trusted {
         Some(trusted) => exec_open(&trusted.program, &words, &environment),
         None => exec(&service.exec, &words, &environment),
     };
-    (5, error)
+    (4, error)
 }
 
 /// With a terminal: it controls the session and is all three descriptors. Without: nothing to read, output as init's.
@@ -153,14 +168,6 @@ fn terminal(tty: Option<&str>) -> Result<(), Errno> {
     dup2_stdin(&device)?;
     dup2_stdout(&device)?;
     dup2_stderr(&device)
-}
-
-/// Groups first: afterwards the right to change them is gone.
-fn become_user(uid: u32, groups: &[u32]) -> Result<(), Errno> {
-    let all: Vec<Gid> = groups.iter().map(|&g| Gid::from_raw(g)).collect();
-    set_thread_groups(&all)?;
-    set_thread_gid(all[0])?;
-    set_thread_uid(Uid::from_raw(uid))
 }
 
 impl Child {

@@ -168,6 +168,20 @@ impl Supervisor {
         log.push(event);
     }
 
+    /// How each service stands, one line for each: its name, a word, its process or 0, its starts after the first.
+    pub fn states(&self) -> String {
+        let line = |unit: &Unit| {
+            let (word, pid) = match unit.state {
+                State::Running { pid, .. } => (if unit.up { "up" } else { "starting" }, pid),
+                State::Due(_) => ("waiting", 0),
+                State::Done => ("done", 0),
+                State::Failed => ("failed", 0),
+            };
+            format!("{} {word} {pid} {}\n", unit.service.name, unit.restarts)
+        };
+        self.units.iter().map(line).collect()
+    }
+
     /// Processes of services, with whether each has a terminal.
     pub fn running(&self) -> impl Iterator<Item = (u32, bool)> {
         self.units.iter().filter_map(|u| match u.state {

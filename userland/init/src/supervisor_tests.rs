@@ -52,6 +52,24 @@ fn services_start_in_the_order_of_after_once_those_are_up() {
 }
 
 #[test]
+fn each_state_has_its_word() {
+    let (mut s, mut log) = new(vec![
+        service("a", "ready = exit\nrestart = never\n"),
+        service("b", "ready = notify\n"),
+        service("c", "after = b\n"),
+        service("d", "after = nobody\n"),
+        service("e", "ready = exit\nrestart = never\n"),
+    ]);
+    assert_eq!(start_all(&mut s, 0, 7, &mut log), ["a", "b", "e"]);
+    s.exited(7, 0, 1, &mut log);
+    s.exited(9, 1, 1, &mut log);
+    assert_eq!(s.states(), "a done 0 0\nb starting 8 0\nc waiting 0 0\nd failed 0 0\ne failed 0 0\n");
+    s.ready(1);
+    s.exited(8, 1, 2, &mut log);
+    assert_eq!(s.states().lines().nth(1), Some("b waiting 0 1"));
+}
+
+#[test]
 fn the_wait_doubles_to_its_maximum_and_the_limit_ends_it() {
     let (mut s, mut log) = new(vec![service(
         "x",

@@ -1,8 +1,8 @@
 //! Whole small files and directory listings.
 
-use alloc::{string::String, vec::Vec};
-use rustix::fd::OwnedFd;
-use rustix::fs::{Dir, Mode, OFlags, open};
+use alloc::{format, string::String, vec::Vec};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Dir, Mode, OFlags, fsync, mkdir, open, rename};
 use rustix::io::{Errno, Result};
 
 /// The whole of a file of at most `max` bytes; a longer one is EFBIG, so that nothing is cut silently.
@@ -42,4 +42,34 @@ pub fn list(path: &str) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+/// Puts a whole file in the place of the one that is there: a reader sees the old or the new one. `lasting`: also after a loss of power.
+pub fn replace(path: &str, bytes: &[u8], lasting: bool) -> Result<()> {
+    let part = format!("{path}.part");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let file = open(part.as_str(), flags, mode)?;
+    crate::out::write_all(file.as_fd(), bytes)?;
+    if lasting {
+        fsync(&file)?;
+    }
+    rename(part.as_str(), path)?;
+    if lasting {
+        let folder = path.rsplit_once('/').map_or(".", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+        fsync(open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it, where they are not there.
+pub fn make_folders(path: &str) -> Result<()> {
+    let ends = path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
+    for end in ends.chain([path.len()]) {
+        match mkdir(&path[..end], Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

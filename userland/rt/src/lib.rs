@@ -10,6 +10,7 @@
 //! | `out` | buffered text to a descriptor; `out!`, `outln!`, `errln!` |
 //! | `fs` | whole small files, directory listings |
 //! | `process` | exec, fork, wait, environment |
+//! | `identity` | becoming another user |
 //! | `errno` | errors in words |
 //! | `notify` | tells init that a service is up |
 //! | `event` | lines to the kernel's event channel |
@@ -26,6 +27,7 @@ pub mod device;
 pub mod errno;
 pub mod event;
 pub mod fs;
+pub mod identity;
 pub mod notify;
 pub mod out;
 pub mod process;

@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod events;
+mod health;
 mod id;
 mod power;
 mod quota;
@@ -21,10 +22,11 @@ type Tool = fn(&str, &[&str]) -> Result<i32, Usage>;
 pub struct Usage(alloc::string::String);
 
 /// Every name, its text of --help, and what it does.
-const TOOLS: [(&str, &str, Tool); 7] = [
+const TOOLS: [(&str, &str, Tool); 8] = [
     ("id", id::HELP, id::run),
     ("top", top::HELP, top::run),
     ("events", events::HELP, events::run),
+    ("health", health::HELP, health::run),
     ("quota", quota::HELP, quota::run),
     ("halt", power::HALT_HELP, power::run),
     ("poweroff", power::POWEROFF_HELP, power::run),

@@ -414,7 +414,7 @@ impl Service {
         if text.is_empty() {
             let _ = unlink(ACTIVITY);
         } else {
-            let _ = system::replace(ACTIVITY, &text, false);
+            let _ = rt::fs::replace(ACTIVITY, text.as_bytes(), false);
         }
     }
 }

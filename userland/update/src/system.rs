@@ -7,7 +7,7 @@ use bootctl::{Block, SIZE};
 use release::Header;
 use rt::Errno;
 use rt::rustix::fd::OwnedFd;
-use rt::rustix::fs::{Mode, OFlags, SeekFrom, fsync, open, rename, seek};
+use rt::rustix::fs::{Mode, OFlags, SeekFrom, fsync, open, seek};
 use rt::rustix::io::{pread, pwrite};
 
 use crate::facts::Facts;
@@ -144,31 +144,8 @@ pub fn window() -> Option<String> {
 /// # Errors
 /// What the system says.
 pub fn set_window(text: &str) -> Result<(), Errno> {
-    for folder in ["/data/etc", "/data/etc/update"] {
-        match rt::rustix::fs::mkdir(folder, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(why) => return Err(why),
-        }
+    if let Some((folder, _)) = WINDOW.rsplit_once('/') {
+        rt::fs::make_folders(folder)?;
     }
-    replace(WINDOW, text, true)
-}
-
-/// Gives a file other contents in one step.
-///
-/// # Errors
-/// What the system says.
-pub fn replace(path: &str, text: &str, lasting: bool) -> Result<(), Errno> {
-    use rt::rustix::fd::AsFd;
-    let fresh = alloc::format!("{path}.new");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = open(fresh.as_str(), flags, Mode::from_raw_mode(0o644))?;
-    rt::out::write_all(file.as_fd(), text.as_bytes())?;
-    if lasting {
-        fsync(&file)?;
-    }
-    rename(fresh.as_str(), path)?;
-    if lasting && let Some((folder, _)) = path.rsplit_once('/') {
-        fsync(&open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)?;
-    }
-    Ok(())
+    rt::fs::replace(WINDOW, text.as_bytes(), true)
 }

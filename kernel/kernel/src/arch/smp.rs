@@ -64,6 +64,7 @@ fn tick() {
         sched::timer::at(timer::now() + TICK, tick).detach();
     } else {
         event!("cpu.ticking", cpu = cpu.index, ticks = ticks);
+        sched::vigil::start();
     }
 }
 

@@ -13,6 +13,7 @@ mod pci;
 mod rng;
 pub mod rtc;
 mod virtio;
+pub mod watchdog;
 mod wires;
 
 use platform::GicVersion;
@@ -36,7 +37,11 @@ pub fn init_interrupts() {
 pub fn init() {
     random::add_early_sources();
     virtio::probe_mmio();
-    pci::enumerate(virtio::probe_pci);
+    pci::enumerate(|bridge, function| {
+        virtio::probe_pci(bridge, function);
+        watchdog::probe_pci(bridge, function);
+    });
+    watchdog::settle();
     rng::collect();
     random::finish_sources();
     block::settle();

@@ -42,6 +42,12 @@ impl HostBridge {
         bus.part(usize::from(address.device) << 15 | usize::from(address.function) << 12, 4096)
     }
 
+    /// The whole configuration space of a function, to be kept by its driver.
+    #[must_use]
+    pub fn configuration(&self, address: Address) -> Option<Mmio> {
+        self.registers(address)
+    }
+
     /// The root bus.
     #[must_use]
     pub fn first_bus(&self) -> u8 {

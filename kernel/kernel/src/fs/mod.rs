@@ -12,6 +12,7 @@
 //! - `base`     the base: where its blocks come from, and what they are held to
 //! - `memory`   the page cache
 //! - `proc`     /proc
+//! - `watchdog` /dev/watchdog
 //! - `mounts`   the first mounts, and `mount`
 
 pub mod base;
@@ -27,6 +28,7 @@ pub mod poll;
 pub mod proc;
 pub mod tty;
 pub mod user;
+mod watchdog;
 
 pub use memory::cache;
 pub use mounts::root;

@@ -6,6 +6,7 @@ use linux::types::{Sysinfo, UtsFields, Utsname};
 
 use super::Call;
 use crate::arch::{cpu, psci, timer};
+use crate::drivers::watchdog;
 use crate::event;
 use crate::fs::proc::system as names;
 use crate::mm::{frames, user};
@@ -125,6 +126,9 @@ pub fn reboot(call: &Call<'_>) -> Result<u64, Errno> {
             psci::system_reset();
         }
         command => {
+            // It is to stand still, and is not to be started again for that.
+            watchdog::stand_down();
+            sched::vigil::end();
             event!("system.halt");
             if command == REBOOT_POWER_OFF {
                 psci::system_off();
