@@ -39,6 +39,7 @@ fn run(_: &[&'static CStr]) -> i32 {
         // Booted from no slot, or by no loader: there is nothing to change.
         Err(("bootctl", _)) => {
             Event::new("update.none").with("why", "there is no boot-control block to write").send();
+            rt::notify::ready();
             0
         }
         Err((what, why)) => {
