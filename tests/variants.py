@@ -40,6 +40,19 @@ def rebuilt(raw: bytes, changes: Sections, **told: object) -> bytes:
     return signed(release.build_slot(facts, list(sections.items())))
 
 
+def with_files(raw: bytes, folder: Path, files: Mapping[str, str], **told: object) -> bytes:
+    """The slot image with these files in its base, by path."""
+    before, tree, after = folder / "before.erofs", folder / "tree", folder / "after.erofs"
+    before.write_bytes(release.read_slot(raw).section(SectionType.EROFS))
+    extract = ["/usr/bin/fsck.erofs", f"--extract={tree}", "--preserve-perms", "--no-preserve-owner", str(before)]
+    subprocess.run(extract, check=True, capture_output=True)
+    for path, text in files.items():
+        (tree / path.lstrip("/")).write_text(text)
+    make = ["/usr/bin/mkfs.erofs", "--quiet", "--all-root", "-zlz4hc", str(after), str(tree)]
+    subprocess.run(make, check=True, capture_output=True)
+    return rebuilt(raw, {SectionType.EROFS: after.read_bytes()}, **told)
+
+
 def signed(raw: bytes, keys: Path = ROOT / "keys" / "dev") -> bytes:
     """The slot image, signed by the keys of a folder: those that the images here are built with."""
     signer = FolderSigner(KeyFolder(keys), lambda _: b"")

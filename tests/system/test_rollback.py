@@ -12,7 +12,7 @@ from swiftbuild.wire import elf, release, symbols
 
 from tests.system.conftest import BOOT_SECONDS, image_of
 from tests.system.updates import Updating, following
-from tests.variants import rebuilt, slot_image
+from tests.variants import rebuilt, slot_image, with_files
 
 pytestmark = [pytest.mark.system, pytest.mark.rollback_test]
 BREAK, FOREVER = struct.pack("<I", 0xD4200020), struct.pack("<I", 0x14000000)
@@ -48,6 +48,27 @@ def test_a_kernel_that_panics_at_boot(tmp_path: Path) -> None:
 
 def test_a_release_without_init(tmp_path: Path) -> None:
     given_up(tmp_path, without_init(slot_image(image_of("qemu")), tmp_path), ends="init.failed")
+
+
+def test_a_release_whose_check_fails(tmp_path: Path) -> None:
+    """A check that it brings itself never holds: bad at the deadline, three times, and the reason is kept."""
+    variant = with_files(slot_image(image_of("qemu")), tmp_path, {
+        "/etc/health.d/broken.check": "kind = command\nexec = /usr/bin/false\n",
+        "/etc/health.conf": "settle = 2s\ndeadline = 6s\n",
+    }, version="0.1.1", rollback_index=2)  # fmt: skip
+    machine = Updating("qemu", tmp_path, variant)
+    with machine.running_from("a", "0.1.0") as person:
+        person.output(f"update install {machine.path}", seconds=120)
+        machine.restarts(person, "reboot")
+    for _ in range(3):
+        with machine.started() as running:
+            assert running.ended(seconds=BOOT_SECONDS) == "guest-reset"
+            bad = next(event for event in running.console.events if event.name == "update.bad")
+            assert (bad.get("slot"), bad.get("kept"), "broken" in bad.get("why")) == ("b", "1", True)
+    with machine.running_from("a", "0.1.0") as person:
+        b = machine.status(person)["slots"]["b"]
+        assert (b["state"], b["reason"], "broken" in b["why"]) == ("unbootable", "health", True), b
+        machine.cut()
 
 
 def given_up(folder: Path, variant: bytes, *, ends: str) -> None:

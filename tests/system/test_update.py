@@ -45,6 +45,28 @@ def test_a_good_update_is_kept_and_rolled_back_by_hand(profile: str, tmp_path: P
         machine.stop(person, "poweroff", "guest-shutdown")
 
 
+def test_a_release_that_is_healthy_is_kept_without_anybody(tmp_path: Path) -> None:
+    machine = Updating("qemu", tmp_path, following("qemu"))
+    with machine.running_from("a", "0.1.0") as person:
+        person.output("update window always")
+        # Restarts by itself, for the window says so.
+        person.console.send(f"update install {machine.path}\n")
+        assert machine.running.ended(seconds=120) == "guest-reset"
+    with machine.running_from("b", "0.1.1") as person:
+        person.console.event("update.good", seconds=120, slot="b", version="0.1.1")
+        status = machine.status(person)
+        assert (status["slots"]["b"]["state"], status["window"]) == ("good", "always")
+        assert status["slots"]["b"]["unfinished_boots"] == 0
+        person.output("update commit", seconds=120)
+        both = machine.status(person)
+        assert both["slots"]["a"]["release"] == both["slots"]["b"]["release"]
+        assert (both["rollback_floor"], both["slots"]["a"]["state"]) == (2, "good")
+        machine.insert(following("qemu", version="0.1.2", rollback_index=1))
+        person.output(f"blockdev --flushbufs {machine.path}")
+        assert "(below-floor)" in person.run(f"update install {machine.path} 2>&1").text
+        machine.stop(person, "poweroff", "guest-shutdown")
+
+
 NODES = ("bootctl", "base_a", "base_b", "esp", "pkgs")
 
 

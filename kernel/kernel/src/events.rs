@@ -172,7 +172,7 @@ pub fn last(count: usize, mut show: impl FnMut(u8)) {
 /// Whether an event of this name is shown once someone works at the console: failures, and what that person caused.
 fn is_loud(name: &str) -> bool {
     let subject = name.split('.').next().unwrap_or("");
-    name.ends_with(".error") || name.ends_with(".failed") || matches!(subject, "kernel" | "system" | "login")
+    name.ends_with(".error") || name.ends_with(".failed") || matches!(subject, "kernel" | "system" | "update" | "login")
 }
 
 /// Writes one event; use [`event!`].

@@ -27,6 +27,8 @@ use crate::{BootControl, Slot, Source, content};
 const READY: &str = "/run/boot.ready";
 /// What goes on, for `update status`.
 pub const ACTIVITY: &str = "/run/update/activity";
+/// A trial without a verdict is over by then: unknown is never good (docs/formats/health.md has healthd's own deadline, which is shorter).
+const TRIAL_MS: u64 = 600_000;
 /// Status of an order that was refused or failed.
 const REFUSED: u8 = 1;
 
@@ -89,6 +91,8 @@ pub struct Service {
     is_ready: bool,
     /// A release waits in the other slot for a restart inside the window.
     waits: bool,
+    /// When the trial of the running release is over; `None` when it is on none.
+    trial_ends: Option<u64>,
 }
 
 type Refused = (&'static str, String);
@@ -96,8 +100,10 @@ type Refused = (&'static str, String);
 impl Service {
     /// Of a system that runs this release.
     pub fn new(boot: BootDevice, slot: Option<File>, facts: Facts, (area, running): (Vec<u8>, Header)) -> Self {
-        let mut service = Self { boot, slot, facts, area, running, job: None, is_ready: false, waits: false };
+        let (job, is_ready, waits, trial_ends) = (None, false, false, None);
+        let mut service = Self { boot, slot, facts, area, running, job, is_ready, waits, trial_ends };
         service.waits = service.trial_waits();
+        service.trial_ends = service.is_on_trial().then(|| rt::clock::now_ms() + TRIAL_MS);
         service.show_activity();
         service
     }
@@ -151,11 +157,15 @@ impl Service {
         }
     }
 
+    /// Whether the running release must still prove itself. In a boot for recovery there is nothing to prove.
+    fn is_on_trial(&mut self) -> bool {
+        let (Some(slot), Ok(block)) = (self.facts.slot, self.boot.read()) else { return false };
+        !self.facts.recovery && !block.slot(slot).is_good() && block.slot(slot).priority > 0
+    }
+
     /// What healthd found: `verdict good`, `verdict bad REASONS`.
     pub fn take_verdict(&mut self, line: &str) {
-        let Some(slot) = self.facts.slot else { return };
-        let Ok(block) = self.boot.read() else { return };
-        if block.slot(slot).is_good() || block.slot(slot).priority == 0 {
+        if !self.is_on_trial() {
             return;
         }
         match line.strip_prefix("verdict ") {
@@ -179,6 +189,12 @@ impl Service {
             if let Some(slot) = self.facts.slot {
                 // What cannot be written now counts as an unfinished boot: five of them in a row are needed.
                 let _ = self.change(|block| change::ready(block, slot));
+            }
+        }
+        if self.trial_ends.is_some_and(|end| rt::clock::now_ms() >= end) {
+            self.trial_ends = None;
+            if self.is_on_trial() {
+                self.fail(reason::HEALTH, "there was no verdict within ten minutes");
             }
         }
         if self.job.is_some() {
@@ -394,7 +410,7 @@ impl Service {
     /// The running release, on trial, is not good: kept, and the machine restarts. The loader counts its tries.
     fn fail(&mut self, code: u16, why: &str) {
         let Ok(slot) = self.running_slot() else { return };
-        let is_on_trial = self.boot.read().is_ok_and(|block| !block.slot(slot).is_good());
+        let is_on_trial = self.is_on_trial();
         let time = rt::clock::date();
         let kept = self.change(|block| change::fail(block, slot, code, why, time));
         Event::new("update.bad").with("slot", slot.name()).with("why", why).with("kept", u8::from(kept.is_ok())).send();
