@@ -56,7 +56,7 @@ MARK = """\
 # Tells by a page of a partition that nobody uses. The page is written when another node is opened; nothing flushes.
 read -r number </tmp/marks
 echo $((number + 1)) >/tmp/marks
-echo "mark $*" | dd of=/dev/disk/by-partlabel/pkgs bs=4096 seek="$number" conv=notrunc,sync 2>/dev/null
+echo "mark $*" | dd of=/dev/vda7 bs=4096 seek="$number" conv=notrunc,sync 2>/dev/null
 : </dev/disk/by-partlabel/base_b
 """
 """Run by `sh /tmp/w/mark WORDS NUMBER`."""

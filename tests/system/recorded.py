@@ -14,6 +14,7 @@ from typing import Any
 
 from swiftbuild.cli.session import Session
 from swiftbuild.cli.workshop import workshop
+from swiftbuild.digest import derive_uuid
 from swiftbuild.limits import MIB, SECTOR
 from swiftbuild.machine.media import mapped, overlay, prepare
 from swiftbuild.machine.qemu import Machine, machine
@@ -83,9 +84,26 @@ def larger_disk(folder: Path) -> Path:
         (kept / Path(path).name).write_bytes(contents)
     words = [sys.executable, "-m", "swiftbuild", "-q", "data", "cp", str(kept), f"{disk}:/"]
     subprocess.run(words, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}, check=True)
+    with_marks(disk)
     with disk.open("r+b") as file:
         file.truncate(disk.stat().st_size + LARGER)
     return disk
+
+
+def with_marks(disk: Path) -> None:
+    """Gives the disk a partition of nobody's for what the guest tells: the last MiB of the package store."""
+    with mapped(disk) as data:
+        table = gpt.read(data)
+    store = next(entry for entry in table.partitions if entry.name == "pkgs")
+    shorter = store.model_copy(update={"last": store.last - MIB // SECTOR})
+    marks = Partition(type=derive_uuid("marks"), guid=derive_uuid("marks of this disk"), first=shorter.last + 1,
+                      last=store.last, name="marks")
+    kept = tuple(shorter if entry is store else entry for entry in table.partitions)
+    changed = table.model_copy(update={"partitions": (*kept, marks)})
+    with disk.open("r+b") as file:
+        for offset, raw in gpt.encode(changed).items():
+            file.seek(offset)
+            file.write(raw)
 
 
 def record(folder: Path, workloads: Sequence[powercuts.Workload] = powercuts.WORKLOADS) -> Recording:
@@ -102,7 +120,7 @@ def record(folder: Path, workloads: Sequence[powercuts.Workload] = powercuts.WOR
             person.output(f". /tmp/w/{workload.name}.sh", seconds=WORK_SECONDS)
         running.monitor().execute("quit")
         running.process.wait(BOOT_SECONDS)
-    told = recordings.marked(writelog.read(log.read_bytes()), partition(disk, "pkgs"))
+    told = recordings.marked(writelog.read(log.read_bytes()), partition(disk, "marks"))
     # the last whole MiB before the backup table
     end = (disk.stat().st_size - 33 * SECTOR) // MIB * MIB // SECTOR
     sizes = (old.sectors // VOLUME_BLOCK, (end - old.first) // VOLUME_BLOCK)

@@ -88,10 +88,18 @@ def test_only_root_has_the_nodes_and_partitions_have_names(guest: Guest) -> None
     node = guest.node(disks.PLAIN)
     assert guest.person.output(f"stat -c '%A %U' /dev/{node}") == "brw------- root"
     guest.fails(f"su guest -c 'dd if=/dev/{node} of=/dev/null count=1'", "Permission denied")
-    data = guest.person.output("readlink -f /dev/disk/by-partlabel/pkgs")
-    assert re.fullmatch(r"/dev/[sv]d[a-z]5", data)
-    guest.person.output(f"seq 1 9999 >/tmp/pkgs && dd if=/tmp/pkgs of={data} bs=1000 conv=fsync 2>/dev/null")
-    guest.person.output(f"blockdev --flushbufs {data} && head -c $(stat -c %s /tmp/pkgs) {data} | cmp - /tmp/pkgs")
+    pkgs = guest.person.output("readlink -f /dev/disk/by-partlabel/pkgs")
+    assert re.fullmatch(r"/dev/[sv]d[a-z]5", pkgs)
+    guest.fails(f"dd if=/dev/zero of={pkgs} bs=4k count=1 conv=notrunc", "Operation not permitted")
+    guest.fails(f"blkdiscard {pkgs}")
+
+
+def test_lines_of_any_length_are_written_and_read_again(guest: Guest) -> None:
+    node = f"/dev/{guest.node(disks.PLAIN)}"
+    guest.person.output(f"dd if={node} of=/tmp/before bs=64k count=1 2>/dev/null")
+    guest.person.output(f"seq 1 9999 >/tmp/lines && dd if=/tmp/lines of={node} bs=1000 conv=fsync,notrunc 2>/dev/null")
+    guest.person.output(f"blockdev --flushbufs {node} && head -c $(stat -c %s /tmp/lines) {node} | cmp - /tmp/lines")
+    guest.person.output(f"dd if=/tmp/before of={node} bs=64k conv=fsync,notrunc 2>/dev/null")
 
 
 def test_a_disk_that_is_read_only_stays_as_it_is(guest: Guest) -> None:

@@ -73,8 +73,10 @@ fn is_kept(part: &Part) -> bool {
             let running = bootctl::running_slot().map(Kind::of);
             !devices::is_system() || running.is_none() || part.kind() == running
         }
-        // The whole disk, the boot-control block (/dev/bootctl is its way), and partitions that are none of ours.
-        Some(Kind::Bootctl) | None => true,
+        // /dev/bootctl is its way.
+        Some(Kind::Bootctl) => true,
+        // The whole disk; a partition that is none of ours is none of an update's either.
+        None => part.number == 0,
     }
 }
 
