@@ -7,7 +7,8 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
 # gates that pytest selects by marker; each is runnable alone
 GATES := image-test boot-test hetzner-run gicv3-test virtio-pci-test h3-ramdisk-test h5-acpi-test hardware-map-test \
 	session-test block-test verity-test fuzz-test data-persist-test datafs-test datafs-fsync-test datafs-sqlite-test \
-	powercut-test watchdog-test health-test release-test rollback-test update-powercut-test
+	powercut-test watchdog-test health-test release-test rollback-test update-powercut-test \
+	stability-coverage-test
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' Makefile

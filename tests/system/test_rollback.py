@@ -7,12 +7,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from swiftbuild.core import keysets
+from swiftbuild.core.keysets import Change
+from swiftbuild.effects.keys import KeyFolder, Terms, make_folder, sign
 from swiftbuild.model.release import Section, SectionType
-from swiftbuild.wire import elf, release, symbols
+from swiftbuild.model.signing import Role
+from swiftbuild.wire import elf, keyset, release, symbols
 
-from tests.system.conftest import BOOT_SECONDS, image_of
+from tests.system.conftest import BOOT_SECONDS, ROOT, image_of
+from tests.system.test_signatures import Signers
 from tests.system.updates import Updating, following
-from tests.variants import rebuilt, slot_image, with_files
+from tests.variants import rebuilt, signed, slot_image, with_area, with_files
 
 pytestmark = [pytest.mark.system, pytest.mark.rollback_test]
 BREAK, FOREVER = struct.pack("<I", 0xD4200020), struct.pack("<I", 0x14000000)
@@ -135,7 +140,13 @@ def test_refusals_that_need_no_restart(tmp_path: Path) -> None:
     header = release.read_slot(good).header
     flipped = {name: _flipped(good, header.section(kind)) for name, kind in (
         ("kernel", SectionType.KERNEL), ("erofs", SectionType.EROFS), ("verity", SectionType.VERITY))}
+    people = Signers(tmp_path / "people")
+    stranger = make_folder(tmp_path / "other", name="", terms=Terms(dev=True, signed_at=0), passphrase=None)
     cases = {
+        "threshold": (people.signed(good, "bob"), "release"),
+        "twice the same key": (people.signed(good, "bob", "bob"), "release"),
+        "another root": (signed(good, stranger.path), "root"),
+        "expired": (with_expired_keys(good), "expired"),
         "profile": (following("qemu", profile="hetzner"), "profile"),
         "floor": (following("qemu", rollback_index=0), "below-floor"),
         "downgrade": (following("qemu", version="0.0.9"), "downgrade"),
@@ -160,6 +171,17 @@ def test_refusals_that_need_no_restart(tmp_path: Path) -> None:
         machine.swap(person, good)
         person.output(f"update install {machine.path}", seconds=120)
         machine.cut()
+
+
+def with_expired_keys(raw: bytes) -> bytes:
+    """The release under a key set whose time is over: the next version, by the same root and the same keys."""
+    dev = KeyFolder(ROOT / "keys" / "dev")
+    old = keyset.decode(dev.key_set() or b"").key_set
+    over = keysets.following(old, Change(Role.RELEASE, expires=1), signed_at=1)
+    message = keyset.signed_message(keyset.digest(keyset.encode_signed(over)))
+    area = release.decode_signatures(raw[release.HEADER_SIZE : release.SECTIONS_START])
+    signatures = [sign(root, message, lambda _: b"") for root in dev.listed("root")]
+    return with_area(raw, area.model_copy(update={"key_set": keyset.encode(over, signatures)}))
 
 
 def _flipped(raw: bytes, section: Section | None) -> bytes:

@@ -172,3 +172,7 @@ pub fn remembered(trusted: &Trusted<'_>) -> change::Release {
         signed_at: trusted.header.signed_at.max(trusted.key_set.signed_at),
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;
