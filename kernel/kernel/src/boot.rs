@@ -118,6 +118,7 @@ fn bring_up() {
 }
 
 /// Entered by the Linux boot protocol: fill the block that our loader would have made.
+#[inline(never)]
 fn direct_boot(fdt: u64, storage: &mut [Region]) -> &[Region] {
     let blob = platform::map_fdt(fdt).expect("x0 holds the address of an FDT");
     let machine = platform::init_fdt(blob);
@@ -177,10 +178,11 @@ fn find_sections(info: &mut BootInfo, start: u64, length: u64) {
 }
 
 /// Entered by our loader, with its block.
+#[inline(never)]
 fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
     let bytes = |start, length| kmap::map_bytes(start, length as u64).expect("room for a window");
-    let info: BootInfo = kmap::read_plain(bytes(block, size_of::<BootInfo>()), 0).expect("a whole block");
-    let info = info.known();
+    let mut info: BootInfo = kmap::read_plain(bytes(block, size_of::<BootInfo>()), 0).expect("a whole block");
+    info.keep_known();
     info.check().unwrap_or_else(|error| panic!("boot-info block at {block:#x}: {error}"));
     let count = info.memory_map_count as usize;
     assert!(count <= storage.len(), "memory map of {count} regions; {} are the most", storage.len());

@@ -1,7 +1,7 @@
 //! Bytes that come from a disk.
 
 use bootctl::{Current, SIZE, Slot};
-use bootplan::image::{Conditions, Memory, Store};
+use bootplan::image::{Accepted, Conditions, Floors, Memory, Store};
 use elfload::PAGE;
 use erofs::{Error, Image, Inode, Piece};
 use gpt::{Disk, ENTRIES, SECTOR, Unreadable};
@@ -168,9 +168,10 @@ pub fn image(data: &[u8]) {
     }
     let accept = |area: &[u8]| {
         SignatureArea::parse(area)?;
-        Ok((Header::parse(area)?, [0; 32]))
+        Ok(Accepted { header: Header::parse(area)?, digest: [0; 32], key_set: 0 })
     };
-    let conditions = Conditions { accept: &accept, profile: None, floor: 0, release: [0; 32], sha256: |_| [0; 32] };
+    let floors = Floors::default();
+    let conditions = Conditions { accept: &accept, profile: None, floors, release: [0; 32], sha256: |_| [0; 32] };
     let Ok(image) = bootplan::image::load(&mut Bytes(&data), &mut Heap, &conditions) else { return };
     assert!(image.kernel.entry_offset() < image.kernel.length());
     assert!(image.kernel.length() <= image.kernel.memory.len() as u64);

@@ -163,8 +163,10 @@ impl Handed {
             log.push(Event::new("init.error").with("what", "pipe").with("why", rt::errno::text(error)));
             Vec::new()
         });
+        // Only process 1 has what others do not.
         let mut program = |service: &Service| {
-            Trusted::of(service).unwrap_or_else(|error| {
+            let trusted = if is_first() { Trusted::of(service) } else { Ok(None) };
+            trusted.unwrap_or_else(|error| {
                 log.push(failure(&service.name, "program", rt::errno::text(error)));
                 None
             })

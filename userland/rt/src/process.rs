@@ -2,8 +2,8 @@
 
 use alloc::{ffi::CString, string::String, vec::Vec};
 use core::ptr::null;
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD};
+use rustix::fd::AsFd;
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -31,29 +31,37 @@ pub fn fork() -> Result<Side, Errno> {
 
 /// Replaces this process by a program; returns only if that failed. A NUL inside a word is EINVAL.
 pub fn exec<A: AsRef<[u8]>, E: AsRef<[u8]>>(path: &str, arguments: &[A], environment: &[E]) -> Errno {
-    exec_at(CWD, path, arguments, environment)
+    let (Ok(path), Some(arguments), Some(environment)) =
+        (CString::new(path), Strings::of(arguments), Strings::of(environment))
+    else {
+        return Errno::INVAL;
+    };
+    // SAFETY: both arrays end in NULL, and their strings live until the call returns.
+    unsafe { runtime::execve(&path, arguments.pointers().as_ptr(), environment.pointers().as_ptr()) }
 }
 
 /// The same for a program that is open already.
 pub fn exec_open<A: AsRef<[u8]>, E: AsRef<[u8]>>(program: impl AsFd, arguments: &[A], environment: &[E]) -> Errno {
-    exec_at(program.as_fd(), "", arguments, environment)
-}
-
-/// The program at a path, which begins at a directory; an empty one is that of the descriptor itself.
-fn exec_at<A: AsRef<[u8]>, E: AsRef<[u8]>>(from: BorrowedFd, path: &str, arguments: &[A], environment: &[E]) -> Errno {
-    fn strings<T: AsRef<[u8]>>(words: &[T]) -> Option<Vec<CString>> {
-        words.iter().map(|w| CString::new(w.as_ref()).ok()).collect()
-    }
-    fn pointers(strings: &[CString]) -> Vec<*const u8> {
-        strings.iter().map(|s| s.as_ptr().cast()).chain([null()]).collect()
-    }
-    let (Ok(path), Some(arguments), Some(environment)) = (CString::new(path), strings(arguments), strings(environment))
-    else {
+    let (Some(arguments), Some(environment)) = (Strings::of(arguments), Strings::of(environment)) else {
         return Errno::INVAL;
     };
-    let flags = if path.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
-    // SAFETY: both arrays end in NULL, and their strings live until the call returns.
-    unsafe { runtime::execveat(from, &path, pointers(&arguments).as_ptr(), pointers(&environment).as_ptr(), flags) }
+    let (arguments, environment) = (arguments.pointers(), environment.pointers());
+    // SAFETY: as above.
+    unsafe { runtime::execveat(program, c"", arguments.as_ptr(), environment.as_ptr(), AtFlags::EMPTY_PATH) }
+}
+
+/// The strings of a program's vector.
+struct Strings(Vec<CString>);
+
+impl Strings {
+    fn of<T: AsRef<[u8]>>(words: &[T]) -> Option<Self> {
+        words.iter().map(|word| CString::new(word.as_ref()).ok()).collect::<Option<_>>().map(Self)
+    }
+
+    /// Ends in NULL; good as long as the strings are.
+    fn pointers(&self) -> Vec<*const u8> {
+        self.0.iter().map(|string| string.as_ptr().cast()).chain([null()]).collect()
+    }
 }
 
 /// The set of some signals.

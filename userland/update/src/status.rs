@@ -143,7 +143,7 @@ impl Status<'_> {
             let _ = write!(out, "{comma}{}", quoted(&hex(&digest)));
         }
         let optional = |value: Option<&str>| value.map_or_else(|| "null".to_string(), quoted);
-        let _ = write!(out, "],\"window\":{},\"activity\":{}}}\n", optional(self.window), optional(self.activity));
+        let _ = writeln!(out, "],\"window\":{},\"activity\":{}}}", optional(self.window), optional(self.activity));
         out
     }
 }

@@ -347,8 +347,7 @@ fn every_cut_of_good_and_commit_and_rollback_boots_old_or_new() {
     let start = {
         let disk = Disk::of(machine(None));
         run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
-        let now = disk.0.borrow().now.clone();
-        now
+        disk.0.borrow().now.clone()
     };
     let disk = Disk::of(start.clone());
     let mut boot = Boot(disk.clone(), Slot::B);
@@ -398,8 +397,7 @@ fn without_any_one_flush_the_sweep_says_no() {
     let flushes = {
         let disk = Disk::of(start.clone());
         run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
-        let count = disk.0.borrow().flushes;
-        count
+        disk.0.borrow().flushes
     };
     assert_eq!(flushes, 3, "unbootable, settled, armed");
     for forgotten in 1..=flushes {
