@@ -113,6 +113,11 @@ impl Service {
         self.job.is_some()
     }
 
+    /// Whether something is due at a time: the boot gets ready, a trial ends, a window opens.
+    pub fn looks_at_clock(&self) -> bool {
+        !self.is_ready || self.waits || self.trial_ends.is_some()
+    }
+
     /// What an operator asks for.
     pub fn take_order(&mut self, order: Order, mut console: Console) {
         Event::new("update.order").with("verb", order.verb()).send();
@@ -344,6 +349,7 @@ impl Service {
         let other_verifies = self.check_other().is_ok();
         let revokes_older = self.running.flags_critical & FLAG_REVOKES_OLDER != 0;
         self.change(|block| change::mark_good(block, slot, other_verifies, revokes_older))?;
+        self.trial_ends = None;
         let floor = self.block()?.rollback_floor();
         let version = self.running.version.as_str();
         Event::new("update.good").with("slot", slot.name()).with("version", version).with("floor", floor).send();

@@ -88,10 +88,12 @@ fn serve(mut service: Service, orders: &OwnedFd) -> ! {
     }
     let (mut order_lines, mut verdict_lines) = (Lines::default(), Lines::default());
     loop {
-        let wait = Timespec { tv_sec: 0, tv_nsec: if service.is_busy() { 0 } else { IDLE_MS * 1_000_000 } };
+        let wait_ms = if service.is_busy() { 0 } else { IDLE_MS };
+        let wait = (service.is_busy() || service.looks_at_clock())
+            .then_some(Timespec { tv_sec: wait_ms / 1000, tv_nsec: wait_ms % 1000 * 1_000_000 });
         let fds = [Some(orders), verdicts.as_ref()];
         let mut polled: Vec<PollFd<'_>> = fds.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let _ = poll(&mut polled, Some(&wait));
+        let _ = poll(&mut polled, wait.as_ref());
         for line in order_lines.take(orders) {
             take_order(&mut service, &line);
         }
