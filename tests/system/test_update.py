@@ -89,12 +89,17 @@ def test_root_writes_nothing_that_updates_are_made_of(profile: str, tmp_path: Pa
         for path in person.output(f"ls -d /proc/{service}/fd/*").split():
             if person.run(f"readlink {path} | grep -q -e bootctl -e {disk}").status == 0:
                 assert person.run(f"dd if=/dev/zero of={path} bs=4096 count=1 conv=notrunc 2>&1").status == 1, path
+        assert person.output("sha256sum /dev/bootctl | cut -c -64") == before
         # A program over the service's own is not what init starts.
         person.output("cp /bin/busybox /tmp/false && mount -o bind /tmp/false /usr/bin/update-service")
+        # Nor does a link lead it elsewhere.
+        person.output(f"ln -sfn ..{disk.removeprefix('/dev')}1 /dev/disk/inactive")
         person.output(f"kill -9 {service} && sleep 2 && update status >/dev/null")
         assert "update-service" in person.output("cat /proc/$(pidof update-service)/comm")
         assert "nothing is going on" in person.run("update cancel 2>&1").text
-        assert person.output("sha256sum /dev/bootctl | cut -c -64") == before
+        assert "slot a: 0.1.0: whole" in person.output("update verify")
+        person.output(f"update install {machine.path}", seconds=120)
+        assert machine.status(person)["slots"]["b"]["state"] == "trial"
         person.console.send("exit\n")
         person.log_in("guest", "guest")
         refused = person.run("update retry 2>&1")

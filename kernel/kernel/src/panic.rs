@@ -94,6 +94,9 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
         Ok(_) => {}
         Err(first) if first == this => {
             console::write_dying(b"\nsecond panic on the way; stopped\n");
+            if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
+                psci::system_reset();
+            }
             cpu::halt();
         }
         Err(_) => cpu::halt(),

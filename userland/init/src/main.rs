@@ -14,6 +14,7 @@ use alloc::{format, string::String, vec::Vec};
 use core::ffi::CStr;
 use init::service::{self, Service};
 use init::supervisor::{Supervisor, failure};
+use rt::Errno;
 use rt::event::Event;
 use rt::process::runtime::{KernelSigSet, Signal};
 use rt::rustix::fs::{Mode, OFlags, open};
@@ -153,7 +154,7 @@ fn load_one(file: &str, path: &str) -> Result<Service, service::Mistake> {
 /// What services are handed that only init can have.
 struct Handed {
     /// Of each service, in their order.
-    trusted: Vec<Option<Trusted>>,
+    trusted: Vec<Result<Trusted, Errno>>,
     pipes: Vec<spawn::Pipe>,
 }
 
@@ -164,14 +165,8 @@ impl Handed {
             Vec::new()
         });
         // Only process 1 has what others do not.
-        let mut program = |service: &Service| {
-            let trusted = if is_first() { Trusted::of(service) } else { Ok(None) };
-            trusted.unwrap_or_else(|error| {
-                log.push(failure(&service.name, "program", rt::errno::text(error)));
-                None
-            })
-        };
-        Self { trusted: services.iter().map(&mut program).collect(), pipes }
+        let trusted = services.iter().map(|service| Trusted::of(service, is_first())).collect();
+        Self { trusted, pipes }
     }
 }
 
@@ -192,7 +187,8 @@ fn announce(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
 fn start_due(supervisor: &mut Supervisor, handed: &Handed, log: &mut Vec<Event>) {
     while let Some((index, service)) = supervisor.next_start(rt::clock::now_ms(), log) {
         let service = service.clone();
-        match spawn::start(&service, handed.trusted[index].as_ref(), &handed.pipes) {
+        let trusted = handed.trusted[index].as_ref().map_err(|&error| spawn::Failure { what: "program", error });
+        match trusted.and_then(|trusted| spawn::start(&service, trusted, &handed.pipes)) {
             Ok(child) => {
                 supervisor.started(index, child.pid.as_raw_nonzero().get().cast_unsigned(), rt::clock::now_ms(), log);
                 send(log);

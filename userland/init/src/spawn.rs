@@ -48,39 +48,38 @@ pub fn pipes(services: &[Service]) -> Result<Vec<Pipe>, Errno> {
     Ok(pipes)
 }
 
-/// The program of a service that is handed what others do not have: devices, or an end of a pipe. It was opened when the service was declared: what is
-/// mounted over its path later does not get them.
+/// What a service is handed that others do not have: descriptors of devices, and the program that gets them or an end of a pipe. All of it is opened before any
+/// program runs: what is mounted or linked over the paths later is not looked at.
 pub struct Trusted {
-    program: OwnedFd,
+    program: Option<OwnedFd>,
+    files: Vec<Option<OwnedFd>>,
 }
 
 impl Trusted {
-    /// Of a service that has `open` or a pipe.
-    pub fn of(service: &Service) -> Result<Option<Self>, Errno> {
-        if service.open.is_empty() && service.pipe_out.is_none() && service.pipe_in.is_none() {
-            return Ok(None);
-        }
+    /// Of a service; `hold_program`: it is executed as it is now.
+    pub fn of(service: &Service, hold_program: bool) -> Result<Self, Errno> {
+        let is_handed = !service.open.is_empty() || service.pipe_out.is_some() || service.pipe_in.is_some();
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        open(service.exec.as_str(), flags, Mode::empty()).map(|program| Some(Self { program }))
+        let program = (is_handed && hold_program).then(|| open(service.exec.as_str(), flags, Mode::empty()));
+        Ok(Self {
+            program: program.transpose()?,
+            files: service.open.iter().map(|path| opened(service, path)).collect(),
+        })
     }
 }
 
-/// Opens what the service file names. One that cannot be opened is told of, and the service does without.
-fn opened(service: &Service) -> Vec<Option<OwnedFd>> {
-    let one = |path: &String| match open(path.as_str(), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(fd) => Some(fd),
-        Err(why) => {
-            let event = Event::new("service.open").with("name", &service.name).with("path", path);
-            event.with("why", rt::errno::text(why)).send();
-            None
-        }
-    };
-    service.open.iter().map(one).collect()
+/// A path that the service file names. One that cannot be opened is told of, and the service does without.
+fn opened(service: &Service, path: &str) -> Option<OwnedFd> {
+    let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    fd.inspect_err(|why| {
+        let event = Event::new("service.open").with("name", &service.name).with("path", path);
+        event.with("why", rt::errno::text(*why)).send();
+    })
+    .ok()
 }
 
 /// Starts the service's program. It runs when this returns: the exec closed the pipe that a failure would use.
-pub fn start(service: &Service, trusted: Option<&Trusted>, pipes: &[Pipe]) -> Result<Child, Failure> {
-    let files = opened(service);
+pub fn start(service: &Service, trusted: &Trusted, pipes: &[Pipe]) -> Result<Child, Failure> {
     let identity = identity::of(&service.user).map_err(|error| Failure { what: "user", error })?;
     let failed = |error| Failure { what: "process", error };
     let (report, report_to) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
@@ -90,7 +89,7 @@ pub fn start(service: &Service, trusted: Option<&Trusted>, pipes: &[Pipe]) -> Re
     let pid = match fork().map_err(failed)? {
         Side::Parent(pid) => pid,
         Side::Child => {
-            let ends = Ends::of(service, notify_to, pipes, &files);
+            let ends = Ends::of(service, notify_to, pipes, &trusted.files);
             let (step, error) = become_service(service, &identity, trusted, &ends);
             let [low, high] = (error.raw_os_error() as u16).to_le_bytes();
             let _ = write(&report_to, &[step, low, high]);
@@ -135,7 +134,7 @@ impl<'a> Ends<'a> {
 }
 
 /// In the child: returns only if a step failed.
-fn become_service(service: &Service, identity: &Identity, trusted: Option<&Trusted>, ends: &Ends) -> (u8, Errno) {
+fn become_service(service: &Service, identity: &Identity, trusted: &Trusted, ends: &Ends) -> (u8, Errno) {
     let prepared = (|| {
         rt::process::block_signals(&signal_set(&[])).map_err(|e| (0, e))?;
         setsid().map_err(|e| (0, e))?;
@@ -151,8 +150,8 @@ fn become_service(service: &Service, identity: &Identity, trusted: Option<&Trust
     environment.extend_from_slice(&ends.variables);
     let name = service.exec.rsplit('/').next().unwrap_or(&service.exec);
     let words: Vec<&str> = [name].into_iter().chain(service.args.iter().map(String::as_str)).collect();
-    let error = match trusted {
-        Some(trusted) => exec_open(&trusted.program, &words, &environment),
+    let error = match &trusted.program {
+        Some(program) => exec_open(program, &words, &environment),
         None => exec(&service.exec, &words, &environment),
     };
     (4, error)

@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Dir, Mode, OFlags, fsync, mkdir, open, rename};
+use rustix::fs::{Dir, Mode, OFlags, fsync, mkdir, open, rename, unlink};
 use rustix::io::{Errno, Result};
 
 /// The whole of a file of at most `max` bytes; a longer one is EFBIG, so that nothing is cut silently.
@@ -47,7 +47,12 @@ pub fn list(path: &str) -> Result<Vec<String>> {
 /// Puts a whole file in the place of the one that is there: a reader sees the old or the new one. `lasting`: also after a loss of power.
 pub fn replace(path: &str, bytes: &[u8], lasting: bool) -> Result<()> {
     let part = format!("{path}.part");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Nobody else's file, link, FIFO or device stands in its place.
+    match unlink(part.as_str()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(why) => return Err(why),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     let file = open(part.as_str(), flags, mode)?;
     crate::out::write_all(file.as_fd(), bytes)?;

@@ -138,7 +138,8 @@ pub fn judge<'a>(area: &'a [u8], machine: &Machine<'_>, leave: Leave) -> Result<
     if at != 0 && at < now && !leave.expired {
         return Err(Refusal::Expired { at, now });
     }
-    if trusted.digest == facts.release {
+    // In a boot for recovery the other slot is filled with it, for the running one may be marked bad.
+    if trusted.digest == facts.release && !facts.recovery {
         return Err(Refusal::Same);
     }
     let (version, runs) = (header.version.as_str(), running.version.as_str());

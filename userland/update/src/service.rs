@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt::Display;
+use core::fmt::{self, Display};
 
 use bootctl::{Block, Slot as Letter, change, reason};
 use release::trust::accept;
@@ -15,6 +15,7 @@ use rt::rustix::fd::{AsFd, OwnedFd};
 use rt::rustix::fs::unlink;
 use rt::rustix::process::{Pid, Signal, kill_process};
 
+use crate::content::Fault;
 use crate::facts::Facts;
 use crate::install::{Install, Purpose};
 use crate::judge::{Leave, Machine, judge, remembered};
@@ -29,6 +30,8 @@ const READY: &str = "/run/boot.ready";
 pub const ACTIVITY: &str = "/run/update/activity";
 /// A trial without a verdict is over by then: unknown is never good (docs/formats/health.md has healthd's own deadline, which is shorter).
 const TRIAL_MS: u64 = 600_000;
+/// What a verdict leads to and could not be written is tried again after this time.
+const AGAIN_MS: u64 = 30_000;
 /// Status of an order that was refused or failed.
 const REFUSED: u8 = 1;
 
@@ -89,20 +92,43 @@ pub struct Service {
     running: Header,
     job: Option<Job>,
     is_ready: bool,
-    /// A release waits in the other slot for a restart inside the window.
+    /// A release that was installed since the boot waits in the other slot for a restart inside the window.
     waits: bool,
     /// When the trial of the running release is over; `None` when it is on none.
     trial_ends: Option<u64>,
+    /// healthd's last verdict on the release on trial was good; when that is to be acted upon.
+    good_at: Option<u64>,
 }
 
 type Refused = (&'static str, String);
 
+/// A release in the other slot that is whole.
+struct Other {
+    header: Header,
+    digest: [u8; 32],
+    key_set: u64,
+}
+
+/// Why the other slot is none to fall back to.
+enum Unsound {
+    /// It cannot be read, now.
+    Unreadable(String),
+    /// It holds something else.
+    Content(String),
+}
+
+impl Display for Unsound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unreadable(why) | Self::Content(why)) = self;
+        f.write_str(why)
+    }
+}
+
 impl Service {
     /// Of a system that runs this release.
     pub fn new(boot: BootDevice, slot: Option<File>, facts: Facts, (area, running): (Vec<u8>, Header)) -> Self {
-        let (job, is_ready, waits, trial_ends) = (None, false, false, None);
-        let mut service = Self { boot, slot, facts, area, running, job, is_ready, waits, trial_ends };
-        service.waits = service.trial_waits();
+        let (job, is_ready, waits, trial_ends, good_at) = (None, false, false, None, None);
+        let mut service = Self { boot, slot, facts, area, running, job, is_ready, waits, trial_ends, good_at };
         service.trial_ends = service.is_on_trial().then(|| rt::clock::now_ms() + TRIAL_MS);
         service.show_activity();
         service
@@ -174,12 +200,9 @@ impl Service {
             return;
         }
         match line.strip_prefix("verdict ") {
-            Some("good") => {
-                if let Err((class, why)) = self.mark_good(&mut Console::none()) {
-                    Event::new("update.refused").with("class", class).with("why", &why).send();
-                }
-            }
+            Some("good") => self.good_at = Some(0),
             Some(bad) if bad.starts_with("bad") => {
+                self.good_at = None;
                 let why = bad.trim_start_matches("bad").trim();
                 self.fail(reason::HEALTH, if why.is_empty() { "health checks failed" } else { why });
             }
@@ -195,6 +218,14 @@ impl Service {
                 // What cannot be written now counts as an unfinished boot: five of them in a row are needed.
                 let _ = self.change(|block| change::ready(block, slot));
             }
+        }
+        // Only a boot that got ready is good. What cannot be written now is tried again until the trial is over.
+        if self.is_ready
+            && self.good_at.is_some_and(|at| rt::clock::now_ms() >= at)
+            && let Err((class, why)) = self.mark_good(&mut Console::none())
+        {
+            self.good_at = Some(rt::clock::now_ms() + AGAIN_MS);
+            Event::new("update.refused").with("class", class).with("why", &why).send();
         }
         if self.trial_ends.is_some_and(|end| rt::clock::now_ms() >= end) {
             self.trial_ends = None;
@@ -283,6 +314,7 @@ impl Service {
                 let mut job = self.job.take().expect("it goes on");
                 Event::new("update.failed").with("version", &job.name).with("why", &why).send();
                 job.console.end(REFUSED, "failed", &why.to_string());
+                self.waits = false;
                 self.show_activity();
             }
         }
@@ -309,6 +341,7 @@ impl Service {
     fn cancel(&mut self) -> Result<String, Refused> {
         let Some(mut job) = self.job.take() else { return Err(("idle", "nothing is going on".into())) };
         job.console.end(REFUSED, "cancelled", "it was cancelled");
+        self.waits = false;
         Event::new("update.cancelled").with("version", &job.name).send();
         self.show_activity();
         Ok(format!(
@@ -321,18 +354,25 @@ impl Service {
     fn check_running(&self, slot: Letter) -> Result<(), String> {
         let mut source = File::open(&format!("/dev/disk/by-partlabel/{}", slot.partition()))
             .map_err(|why| rt::errno::text(why).to_string())?;
+        // From the disk, not from what an earlier look left in memory.
+        source.settle().map_err(|why| rt::errno::text(why).to_string())?;
         content::check(&self.area, &self.running, &mut source).map_err(|fault| fault.to_string())
     }
 
     /// The other slot: whose release it is, and whether it is whole.
-    fn check_other(&mut self) -> Result<Header, String> {
-        let slot = self.slot.as_mut().ok_or("there is none")?;
-        slot.settle().map_err(|why| rt::errno::text(why).to_string())?;
+    fn check_other(&mut self) -> Result<Other, Unsound> {
+        let unreadable = |why: Errno| Unsound::Unreadable(rt::errno::text(why).into());
+        let slot = self.slot.as_mut().ok_or(Unsound::Unreadable("there is none".into()))?;
+        slot.settle().map_err(unreadable)?;
         let mut area = vec![0; AREA_SIZE];
-        slot.read(0, &mut area).map_err(|why| rt::errno::text(why).to_string())?;
-        let trusted = accept(&area, &self.facts.trust()).map_err(|why| why.to_string())?;
-        content::check(&area, &trusted.header, slot).map_err(|fault| fault.to_string())?;
-        Ok(trusted.header)
+        slot.read(0, &mut area).map_err(unreadable)?;
+        let trusted = accept(&area, &self.facts.trust()).map_err(|why| Unsound::Content(why.to_string()))?;
+        content::check(&area, &trusted.header, slot).map_err(|fault| match fault {
+            Fault::Read(..) => Unsound::Unreadable(fault.to_string()),
+            fault => Unsound::Content(fault.to_string()),
+        })?;
+        let (digest, key_set) = (trusted.digest, trusted.key_set.version);
+        Ok(Other { header: trusted.header, digest, key_set })
     }
 
     /// Ends the trial. What nobody has read yet is read first: a release with a flipped bit is not good.
@@ -346,10 +386,11 @@ impl Service {
             self.fail(reason::VERIFICATION, &why);
             return Err(("verification", format!("slot {}: {why}", slot.name())));
         }
-        let other_verifies = self.check_other().is_ok();
+        // One that cannot be read just now may be whole: no floor rises above it.
+        let other_verifies = !matches!(self.check_other(), Err(Unsound::Content(_)));
         let revokes_older = self.running.flags_critical & FLAG_REVOKES_OLDER != 0;
         self.change(|block| change::mark_good(block, slot, other_verifies, revokes_older))?;
-        self.trial_ends = None;
+        (self.trial_ends, self.good_at) = (None, None);
         let floor = self.block()?.rollback_floor();
         let version = self.running.version.as_str();
         Event::new("update.good").with("slot", slot.name()).with("version", version).with("floor", floor).send();
@@ -361,6 +402,12 @@ impl Service {
         let block = self.block()?;
         if !block.slot(running).is_good() {
             return Err(("on-trial", "the running release is on trial; 'update mark-good' ends the trial".into()));
+        }
+        if block.slot(running).priority == 0 {
+            return Err((
+                "unbootable",
+                "the loader would not take the running slot again; install another release".into(),
+            ));
         }
         self.check_running(running).map_err(|why| ("verification", format!("slot {}: {why}", running.name())))?;
         self.change(|block| change::commit(block, running))?;
@@ -383,7 +430,17 @@ impl Service {
         if !block.slot(other).is_good() {
             return Err(("no-way-back", format!("slot {}: it has never been good", other.name())));
         }
-        let header = self.check_other().map_err(|why| ("no-way-back", format!("slot {}: {why}", other.name())))?;
+        let found = self.check_other().map_err(|why| ("no-way-back", format!("slot {}: {why}", other.name())))?;
+        let header = found.header;
+        // What the loader will ask.
+        let marks = block.marks();
+        if found.digest != block.slot(other).release_digest
+            || header.rollback_index < marks.rollback_floor
+            || found.key_set < marks.key_set_floor.into()
+            || header.profile != self.running.profile
+        {
+            return Err(("no-way-back", format!("slot {}: the loader would not take it", other.name())));
+        }
         let why = if why.is_empty() { "by order" } else { why };
         let time = rt::clock::date();
         self.change(|block| change::roll_back(block, running, why, time))?;
@@ -406,7 +463,7 @@ impl Service {
         let other = running.other();
         let is_used = self.block()?.slot(other).priority > 0;
         match self.check_other() {
-            Ok(header) => console.say(format_args!("slot {}: {}: whole", other.name(), header.version.as_str())),
+            Ok(found) => console.say(format_args!("slot {}: {}: whole", other.name(), found.header.version.as_str())),
             Err(why) if is_used => wrong.push(format!("slot {}: {why}", other.name())),
             Err(_) => console.say(format_args!("slot {}: nothing that could be booted", other.name())),
         }

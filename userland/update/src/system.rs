@@ -13,10 +13,8 @@ use rt::rustix::io::{pread, pwrite};
 use crate::facts::Facts;
 use crate::{BootControl, Slot, Source};
 
-/// What the loader held the system to.
+/// What the loader held the system to, for who only looks.
 const FACTS: &str = "/proc/boot";
-/// Header and signatures of what runs.
-const RELEASE: &str = "/proc/release";
 const FACTS_MAX: usize = 4096;
 /// The operator's window.
 const WINDOW: &str = "/data/etc/update/window";
@@ -124,14 +122,31 @@ pub fn facts() -> Result<Facts, Errno> {
     Facts::parse(&rt::fs::read_text(FACTS, FACTS_MAX)?).ok_or(Errno::ILSEQ)
 }
 
-/// Header area and header of the release that runs.
+/// The same, and header area and header of the release that runs, from descriptors of /proc/boot and /proc/release that were opened before anybody could mount
+/// something else over them.
 ///
 /// # Errors
-/// What the system says.
-pub fn running() -> Result<(Vec<u8>, Header), Errno> {
-    let area = rt::fs::read(RELEASE, release::AREA_SIZE)?;
+/// What the system says; `Errno::ILSEQ` for what is none of the kernel's.
+pub fn running(facts: &OwnedFd, release: &OwnedFd) -> Result<(Facts, Vec<u8>, Header), Errno> {
+    let text = String::from_utf8(whole(facts, FACTS_MAX)?).map_err(|_| Errno::ILSEQ)?;
+    let facts = Facts::parse(&text).ok_or(Errno::ILSEQ)?;
+    let area = whole(release, release::AREA_SIZE)?;
     let header = Header::parse(&area).map_err(|_| Errno::ILSEQ)?;
-    Ok((area, header))
+    Ok((facts, area, header))
+}
+
+/// All of a file, from its start.
+fn whole(file: &OwnedFd, max: usize) -> Result<Vec<u8>, Errno> {
+    let (mut bytes, mut part) = (Vec::new(), [0; 1024]);
+    loop {
+        match pread(file, &mut part, bytes.len() as u64) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) if bytes.len() + count > max => return Err(Errno::FBIG),
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+            Err(Errno::INTR) => {}
+            Err(why) => return Err(why),
+        }
+    }
 }
 
 /// The operator's window as text, where he has given one.

@@ -1,8 +1,8 @@
 //! The nodes of disks and partitions: who may write what, and their device control.
 //!
 //! What a file system or the base lies on is written by nobody else: its node, and that of the whole disk, can only be read. Of the disk that was
-//! booted from nothing but the data partition is written by anybody, root included; the first process may open what an update changes, to hand it
-//! to the service that updates the system: the slot that does not run, the EFI system partition, the package store. A node's pages are
+//! booted from nothing but the data partition is written by anybody, root included; before it starts any other, the first process may open the slot that
+//! does not run, to hand it to the service that updates the system. A node's pages are
 //! its own; so that what was written through one is seen through another of the same disk, opening a node writes what is dirty in the others.
 
 use alloc::sync::Arc;
@@ -63,20 +63,29 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
 
 /// A part of the disk that was booted from that whoever asks must not write.
 fn is_kept(part: &Part) -> bool {
-    if !block::boot_disk().is_some_and(|disk| Arc::ptr_eq(&disk, &part.disk)) {
-        return false;
-    }
     match part.kind() {
+        _ if !is_on_boot_disk(part) => false,
         Some(Kind::Data) => false,
-        Some(Kind::Esp | Kind::Pkgs) => !devices::is_system(),
         Some(Kind::BaseA | Kind::BaseB) => {
             let running = bootctl::running_slot().map(Kind::of);
-            !devices::is_system() || running.is_none() || part.kind() == running
+            !devices::hands_out() || running.is_none() || part.kind() == running
         }
-        // /dev/bootctl is its way.
-        Some(Kind::Bootctl) => true,
+        // /dev/bootctl is the boot-control block's way; nobody is handed the other two.
+        Some(Kind::Bootctl | Kind::Esp | Kind::Pkgs) => true,
         // The whole disk; a partition that is none of ours is none of an update's either.
         None => part.number == 0,
+    }
+}
+
+/// A loader has booted this disk. Where it is not known which it was, any that has partitions of ours is taken for it.
+fn is_on_boot_disk(part: &Part) -> bool {
+    let same = |other: &Part| Arc::ptr_eq(&other.disk, &part.disk);
+    match block::boot_disk() {
+        Some(disk) => Arc::ptr_eq(&disk, &part.disk),
+        None => {
+            crate::boot::info().slot != bootinfo::slot::INITRD
+                && block::parts().iter().any(|other| same(other) && other.kind().is_some())
+        }
     }
 }
 
@@ -105,9 +114,7 @@ impl Open {
         if !self.is_writable {
             return Err(Errno::EBADF);
         }
-        if block::boot_disk().is_some_and(|disk| Arc::ptr_eq(&disk, &self.node.part.disk))
-            && self.node.part.kind() != Some(Kind::Data)
-        {
+        if is_on_boot_disk(&self.node.part) && self.node.part.kind() != Some(Kind::Data) {
             return Err(Errno::EPERM);
         }
         let end = start.checked_add(length).ok_or(Errno::EINVAL)?;

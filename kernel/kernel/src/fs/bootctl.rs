@@ -1,7 +1,7 @@
 //! /dev/bootctl: the boot-control block of the disk that was booted from. Reading gives the one that counts; writing 4096 bytes at the start makes
 //! a block made from it current, on stable media before the call returns, when [`permit()`] lets it: whoever holds the descriptor.
 //!
-//! Only the first process can open it for writing, and hands it to the service that updates the system (docs/formats/bootctl.md, "Who may write").
+//! Only the first process can open it for writing, before it starts any other, and hands it to the service that updates the system (docs/formats/bootctl.md, "Who may write").
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -39,7 +39,7 @@ pub fn running_slot() -> Option<Slot> {
 pub fn open(flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno> {
     let part = block::boot_part(Kind::Bootctl).ok_or(Errno::ENXIO)?;
     let is_writable = flags & O_ACCMODE != O_RDONLY;
-    if is_writable && !devices::is_system() {
+    if is_writable && !devices::hands_out() {
         return Err(Errno::EPERM);
     }
     if is_writable && boot::info().root_count == 0 {
@@ -58,8 +58,8 @@ impl Open {
     fn current(&self) -> Result<Current, Errno> {
         let mut copies = vec![0; 2 * SIZE];
         for (copy, offset) in copies.chunks_exact_mut(SIZE).zip(OFFSETS) {
-            // A copy that cannot be read is not valid.
-            let _ = self.part.disk.read_sectors(self.part.first + offset / SECTOR, copy);
+            // One that cannot be read may be the one that counts.
+            self.part.disk.read_sectors(self.part.first + offset / SECTOR, copy)?;
         }
         let (zero, one) = copies.split_at(SIZE);
         Current::of([zero, one]).ok_or(Errno::EIO)

@@ -126,8 +126,13 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
 }
 
 /// The kernel itself opens a device, or the first process: what they open they hand to services.
-pub fn is_system() -> bool {
+fn is_system() -> bool {
     sched::current().data().is_none() || current().process.pid == table::INIT
+}
+
+/// The first process opens what it hands to services, and no other program runs yet whose links and mounts its paths could go through.
+pub fn hands_out() -> bool {
+    is_system() && table::lock().forks() <= 1
 }
 
 /// The devices without hardware.

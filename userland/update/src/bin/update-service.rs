@@ -24,11 +24,15 @@ use update::system::{BootDevice, File};
 
 rt::entry!(run);
 
-/// Where init names the descriptors that it opened, in the order of the service file: /dev/bootctl, the slot that does not run.
+/// Where init names the descriptors that it opened, in the order of the service file: /dev/bootctl, the slot that does not run, /proc/boot, /proc/release.
 const OPENED: &str = "OPENED";
 /// Where init names the end of healthd's pipe.
 const VERDICTS: &str = "PIPE_IN";
 const IDLE_MS: i64 = 1000;
+/// No loader has verified anything.
+const NONE: (&str, Errno) = ("none", Errno::NXIO);
+/// Bytes of lines that are taken at once: what goes on is not held up by somebody who writes without end.
+const LINES_MAX: usize = 64 << 10;
 
 fn run(_: &[&'static CStr]) -> i32 {
     let pipe = rt::process::signal_set(&[Signal::PIPE]);
@@ -36,8 +40,7 @@ fn run(_: &[&'static CStr]) -> i32 {
     let _ = rt::process::block_signals(&pipe);
     match start() {
         Ok((service, orders)) => serve(service, &orders),
-        // Booted from no slot, or by no loader: there is nothing to change.
-        Err(("bootctl", _)) => {
+        Err(NONE) => {
             Event::new("update.none").with("why", "there is no boot-control block to write").send();
             rt::notify::ready();
             0
@@ -52,10 +55,12 @@ fn run(_: &[&'static CStr]) -> i32 {
 fn start() -> Result<(Service, OwnedFd), (&'static str, Errno)> {
     let opened = rt::process::variable(OPENED).unwrap_or_default();
     let mut numbers = opened.split(' ').map(|number| number.parse().ok().filter(|&number: &i32| number > 2));
-    let boot = inherited(numbers.next().flatten()).ok_or(("bootctl", Errno::BADF))?;
-    let slot = inherited(numbers.next().flatten()).map(File::of).transpose().map_err(|why| ("slot", why))?;
-    let facts = update::system::facts().map_err(|why| ("facts", why))?;
-    let running = update::system::running().map_err(|why| ("release", why))?;
+    let mut next = || inherited(numbers.next().flatten());
+    let (boot, slot) = (next(), next().map(File::of).transpose().map_err(|why| ("slot", why))?);
+    let (facts, release) = next().zip(next()).ok_or(("facts", Errno::BADF))?;
+    let (facts, area, running) = update::system::running(&facts, &release).map_err(|why| ("facts", why))?;
+    // Without a loader that verified something there is nothing to change.
+    let boot = boot.ok_or(if facts.roots.is_empty() { NONE } else { ("bootctl", Errno::BADF) })?;
     match mkdir("/run/update", Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(why) => return Err(("folder", why)),
@@ -67,7 +72,7 @@ fn start() -> Result<(Service, OwnedFd), (&'static str, Errno)> {
     // Open for writing too, so that it does not end when the last who asked has gone.
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let orders = open(ORDERS, flags, Mode::empty()).map_err(|why| ("orders", why))?;
-    let service = Service::new(BootDevice(boot), slot, facts, running);
+    let service = Service::new(BootDevice(boot), slot, facts, (area, running));
     rt::notify::ready();
     Ok((service, orders))
 }
@@ -98,8 +103,9 @@ fn serve(mut service: Service, orders: &OwnedFd) -> ! {
             take_order(&mut service, &line);
         }
         if let Some(verdicts) = &verdicts {
-            for line in verdict_lines.take(verdicts) {
-                service.take_verdict(&line);
+            // The newest counts.
+            if let Some(line) = verdict_lines.take(verdicts).last() {
+                service.take_verdict(line);
             }
         }
         service.go_on();
@@ -130,7 +136,11 @@ impl Lines {
     fn take(&mut self, from: &OwnedFd) -> Vec<String> {
         let mut lines = Vec::new();
         let mut part = [0; 512];
-        while let Ok(count @ 1..) = read(from, &mut part) {
+        let mut taken = 0;
+        while taken < LINES_MAX
+            && let Ok(count @ 1..) = read(from, &mut part)
+        {
+            taken += count;
             for &byte in &part[..count] {
                 if byte == b'\n' {
                     let line = core::mem::take(&mut self.pending);
