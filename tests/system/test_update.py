@@ -74,6 +74,8 @@ NODES = ("bootctl", "base_a", "base_b", "esp", "pkgs")
 def test_root_writes_nothing_that_updates_are_made_of(profile: str, tmp_path: Path) -> None:
     machine = Updating(profile, tmp_path, following(profile))
     with machine.running_from("a", "0.1.0") as person:
+        ready = "update status --json | grep -q '\"good\":true,\"unfinished_boots\":0'"
+        person.output(f"until {ready}; do sleep 1; done")  # the service's own write at `boot.ready`
         before = person.output("sha256sum /dev/bootctl | cut -c -64")
         disk = person.output("readlink -f /dev/disk/by-partlabel/bootctl").rstrip("0123456789")
         for path in [f"/dev/disk/by-partlabel/{name}" for name in NODES] + ["/dev/disk/inactive", disk, "/dev/bootctl"]:
