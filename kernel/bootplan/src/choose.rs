@@ -85,7 +85,7 @@ pub struct Refused(pub Vec<Attempt>);
 
 /// Finds what to boot. `recovery`: a person at the console wants to repair the machine.
 pub fn choose<M: Machine>(machine: &mut M, disk: Disk, recovery: bool) -> Result<Boot<M::Buffer>, Refused> {
-    let mut choice = Choice { machine, attempts: Vec::new() };
+    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new() };
     let (floors, current, booted) = match disk {
         Disk::NoSlots => (Floors::default(), None, None),
         Disk::Slots(Some(mut current)) => {
@@ -112,6 +112,8 @@ pub fn choose<M: Machine>(machine: &mut M, disk: Disk, recovery: bool) -> Result
 struct Choice<'m, M> {
     machine: &'m mut M,
     attempts: Vec<Attempt>,
+    /// Whose images were looked at in this boot and are not booted.
+    refused: Vec<Source>,
 }
 
 type Booted<B> = Option<(Source, Image<B>)>;
@@ -128,6 +130,7 @@ impl<M: Machine> Choice<'_, M> {
             .load(source, floors, release)
             .inspect_err(|error| self.attempts.push(Attempt { what: error.what(), source, why: error.to_string() }))
             .inspect_err(|_| self.machine.report(self.attempts.last().expect("just pushed")))
+            .inspect_err(|_| self.refused.push(source))
     }
 
     /// What the block asks for. No honest writer raises a floor above every good release of this machine: one that is above the headers of all good
@@ -181,8 +184,10 @@ impl<M: Machine> Choice<'_, M> {
             let entry = block.slot(slot);
             (core::cmp::Reverse(entry.is_good()), core::cmp::Reverse(entry.priority), slot)
         });
-        slots.into_iter().find_map(|slot| {
-            let source = Source::Slot(slot);
+        slots.into_iter().map(Source::Slot).find_map(|source| {
+            if self.refused.contains(&source) {
+                return None;
+            }
             Some((source, self.load(source, floors, [0; 32]).ok()?))
         })
     }
