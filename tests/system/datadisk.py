@@ -36,14 +36,20 @@ class Disk:
             prepare(self.spec, image or image_of(profile, *packages), folder), filters=(THROUGH,))
 
     @contextmanager
-    def boot(self) -> Iterator[Person]:
-        """root at the prompt."""
+    def started(self) -> Iterator[Machine]:
+        """A boot of which nothing is expected."""
         self.boots += 1
         folder = self.folder / f"boot-{self.boots}"
         folder.mkdir()
         print(f"console log: {folder / 'console.log'}")
         with machine(self.spec, lambda _: self.media, folder=folder) as running:
             self.running: Machine = running
+            yield running
+
+    @contextmanager
+    def boot(self) -> Iterator[Person]:
+        """root at the prompt."""
+        with self.started() as running:
             yield as_root(running)
 
     def events(self, name: str) -> list[dict[str, str]]:

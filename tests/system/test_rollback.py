@@ -20,8 +20,8 @@ from tests.system.updates import Updating, following
 from tests.variants import rebuilt, signed, slot_image, with_area, with_files
 
 pytestmark = [pytest.mark.system, pytest.mark.rollback_test]
-BREAK, FOREVER = struct.pack("<I", 0xD4200020), struct.pack("<I", 0x14000000)
-"""`brk #1` and `b .` (Arm ARM, C6.2)."""
+BREAK = struct.pack("<I", 0xD4200020)
+"""`brk #1` (Arm ARM, C6.2)."""
 
 
 def with_code(raw: bytes, function: str, code: bytes) -> bytes:
@@ -83,14 +83,13 @@ def given_up(folder: Path, variant: bytes, *, ends: str) -> None:
         person.output("echo kept >/data/file && sync")
         person.output(f"update install {machine.path}", seconds=120)
         machine.restarts(person, "reboot")
-    for left in (2, 1, 0):
+    for _ in range(3):
         with machine.started() as running:
             assert running.ended(seconds=BOOT_SECONDS) == "guest-reset"
             names = [event.name for event in running.console.events]
             loaded = next(event for event in running.console.events if event.name == "loader.slot")
             assert (loaded.get("slot"), loaded.get("version")) == ("b", "0.1.1")
             assert ends in names and names[-1] == "system.reboot" and "boot.ready" not in names, names
-        assert left == 2 - (machine.boots - 2)
     with machine.running_from("a", "0.1.0") as person:
         status = machine.status(person)
         b = status["slots"]["b"]

@@ -11,12 +11,11 @@ from typing import Any
 
 from swiftbuild.limits import MIB, SECTOR
 from swiftbuild.machine.media import mapped, overlay
-from swiftbuild.machine.qemu import Machine, machine
 from swiftbuild.model.release import SectionType
 from swiftbuild.scenarios.session import Person
 from swiftbuild.wire import gpt, release
 
-from tests.system.conftest import BOOT_SECONDS, as_root, image_of, spec
+from tests.system.conftest import BOOT_SECONDS, image_of, spec
 from tests.system.datadisk import Disk
 from tests.variants import rebuilt, slot_image
 
@@ -72,17 +71,6 @@ class Updating(Disk):
         overlay(raw, self.media.disk)
 
     @contextmanager
-    def started(self) -> Iterator[Machine]:
-        """A boot of which nothing is expected."""
-        self.boots += 1
-        folder = self.folder / f"boot-{self.boots}"
-        folder.mkdir()
-        print(f"console log: {folder / 'console.log'}")
-        with machine(self.spec, lambda _: self.media, folder=folder) as running:
-            self.running = running
-            yield running
-
-    @contextmanager
     def running_from(self, slot: str, version: str) -> Iterator[Person]:
         """A boot that must be from this slot, with this release; root at the prompt."""
         with self.boot() as person:
@@ -99,6 +87,3 @@ class Updating(Disk):
         """A command, behind which the machine starts anew."""
         person.console.send(f"{command}\n")
         assert self.running.ended(seconds=BOOT_SECONDS) == "guest-reset"
-
-
-__all__ = ["BOOT_SECONDS", "Updating", "as_root", "following"]

@@ -125,6 +125,12 @@ fn accept(area: &[u8]) -> Result<Accepted, TrustError> {
     Ok(Accepted { header, digest: sha256::software(&area[..release::HEADER_SIZE]), key_set })
 }
 
+/// For images of any profile that stand on the floors of a fresh disk.
+fn any_profile() -> Conditions<'static> {
+    let floors = Floors { rollback: 1, key_set: 1 };
+    Conditions { accept: &accept, profile: None, floors, release: [0; 32], sha256: sha256::software }
+}
+
 /// A slot partition that holds an image.
 fn slot(mut image: Vec<u8>) -> Option<Vec<u8>> {
     image.resize(SLOT_SIZE, 0);
@@ -257,14 +263,7 @@ const B: Source = Source::Slot(Slot::B);
 fn a_loaded_image_is_laid_out_as_its_headers_say() {
     let bytes = image(1);
     let mut store = Bytes { bytes: &bytes, partition: false, unreadable: false };
-    let conditions = Conditions {
-        accept: &accept,
-        profile: None,
-        floors: Floors { rollback: 1, key_set: 1 },
-        release: [0; 32],
-        sha256: sha256::software,
-    };
-    let image = image::load(&mut store, &mut Heap, &conditions).unwrap();
+    let image = image::load(&mut store, &mut Heap, &any_profile()).unwrap();
     assert_eq!((image.kernel.length(), image.kernel.entry_offset()), (0x6000, 0x10));
     let memory = &image.kernel.memory;
     assert!(
@@ -287,15 +286,8 @@ fn a_base_that_stays_on_its_slot_is_left_there() {
         let header = Header { flags_optional, ..Header::parse(&bytes).unwrap() };
         bytes[..4096].copy_from_slice(&header.encode().unwrap());
         bytes[16384 + 0x3000] ^= 1;
-        let conditions = Conditions {
-            accept: &accept,
-            profile: None,
-            floors: Floors { rollback: 1, key_set: 1 },
-            release: [0; 32],
-            sha256: sha256::software,
-        };
         let bytes = slot(bytes).unwrap();
-        image::load(&mut Bytes { bytes: &bytes, partition, unreadable: false }, &mut Heap, &conditions)
+        image::load(&mut Bytes { bytes: &bytes, partition, unreadable: false }, &mut Heap, &any_profile())
     };
     let stays = release::FLAG_BASE_ON_DISK;
     let image = load(stays, true).ok().unwrap();

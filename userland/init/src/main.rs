@@ -17,13 +17,14 @@ use init::supervisor::{Supervisor, failure};
 use rt::Errno;
 use rt::event::Event;
 use rt::process::runtime::{KernelSigSet, Signal};
-use rt::rustix::fs::{Mode, OFlags, open};
 use rt::rustix::process::{Pid, WaitOptions, getpid, kill_process_group, wait};
 use spawn::Trusted;
 
 rt::entry!(run);
 
 const SERVICES: &str = "/etc/services.d";
+/// Is there once the boot is ready.
+const READY: &str = "/run/boot.ready";
 /// How they stand, for whoever wants to know (docs/formats/service.md).
 const STATES: &str = "/run/services";
 const HELP: &str = "usage: init [--services DIR]
@@ -175,11 +176,11 @@ fn announce(supervisor: &mut Supervisor, log: &mut Vec<Event>) {
     supervisor.announce(log);
     let is_ready = log.iter().any(|event| event.line().starts_with("boot.ready "));
     send(log);
-    if is_ready && is_first() {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-        if let Err(error) = open("/run/boot.ready", flags, Mode::from_raw_mode(0o644)) {
-            Event::new("init.error").with("what", "/run/boot.ready").with("why", rt::errno::text(error)).send();
-        }
+    if is_ready
+        && is_first()
+        && let Err(error) = rt::fs::replace(READY, b"", false)
+    {
+        Event::new("init.error").with("what", READY).with("why", rt::errno::text(error)).send();
     }
 }
 

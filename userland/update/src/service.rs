@@ -409,6 +409,10 @@ impl Service {
                 "the loader would not take the running slot again; install another release".into(),
             ));
         }
+        if self.slot.is_none() {
+            // Before the floors rise: there would be nothing to go back to, and no place for the copy.
+            return Err(("no-slot", "there is no other slot on this disk".into()));
+        }
         self.check_running(running).map_err(|why| ("verification", format!("slot {}: {why}", running.name())))?;
         self.change(|block| change::commit(block, running))?;
         let trusted = accept(&self.area, &self.facts.trust()).map_err(|why| (why.class(), why.to_string()))?;

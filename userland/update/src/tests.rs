@@ -257,12 +257,14 @@ fn cuts(start: &[u8], events: &[Event], look: &mut dyn FnMut(&[u8])) {
 
 fn subsets(stable: &[u8], pending: &[(usize, &[u8])], look: &mut dyn FnMut(&[u8])) {
     let (last, before) = pending.split_last().expect("just pushed");
-    let all = (1usize << before.len().min(EXHAUSTIVE)) - 1;
-    let chosen: Vec<usize> = if before.len() <= EXHAUSTIVE { (0..=all).collect() } else { vec![0, all, 1, 2, all - 1] };
+    let all = (1u64 << before.len()) - 1;
+    let each = (0..before.len()).flat_map(|index| [1 << index, all & !(1 << index)]);
+    let chosen: Vec<u64> =
+        if before.len() <= EXHAUSTIVE { (0..=all).collect() } else { [0, all].into_iter().chain(each).collect() };
     for mask in chosen {
         let mut disk = stable.to_vec();
         for (index, (at, bytes)) in before.iter().enumerate() {
-            if mask >> index.min(EXHAUSTIVE) & 1 == 1 {
+            if mask >> index & 1 == 1 {
                 disk[*at..at + bytes.len()].copy_from_slice(bytes);
             }
         }
