@@ -9,12 +9,10 @@ const LINE_MAX: usize = 1024;
 enum State {
     #[default]
     Text,
-    Escape,
+    /// Behind an `ESC`, which stands at `start`.
+    Escape { start: usize },
     /// Behind `ESC [`. The sequence began at `start`, `parameter` is the last digit that came.
-    Sequence {
-        start: usize,
-        parameter: u8,
-    },
+    Sequence { start: usize, parameter: u8 },
 }
 
 /// The last line of one terminal.
@@ -67,19 +65,32 @@ impl Shown {
         if byte == b'\r' && self.is_empty() || byte == 7 {
             return;
         }
+        if byte == 0x1b {
+            self.cancel_sequence();
+        }
         let start = self.length;
         match self.bytes.get_mut(self.length) {
             Some(place) => (*place, self.length) = (byte, self.length + 1),
             None => self.too_long = true,
         }
         self.state = match (self.state, byte) {
-            (_, 0x1b) => State::Escape,
-            (State::Escape, b'[') => State::Sequence { start: start.saturating_sub(1), parameter: 0 },
+            (_, 0x1b) => State::Escape { start },
+            (State::Escape { start }, b'[') => State::Sequence { start, parameter: 0 },
             (State::Sequence { start, .. }, b'0'..=b'?') => State::Sequence { start, parameter: byte },
             (State::Sequence { start, .. }, b' '..=b'/') => State::Sequence { start, parameter: 0 },
             (State::Sequence { start, parameter }, _) => return self.end_sequence(start, parameter, byte),
             _ => State::Text,
         };
+    }
+
+    /// An `ESC` cancels the sequence that it comes in. What is left of that must go: once the new sequence is taken away (it may be
+    /// a question), what comes behind would end the old one.
+    const fn cancel_sequence(&mut self) {
+        if let State::Escape { start } | State::Sequence { start, .. } = self.state
+            && !self.too_long
+        {
+            self.length = start;
+        }
     }
 
     fn end_sequence(&mut self, start: usize, parameter: u8, last: u8) {
@@ -122,6 +133,10 @@ mod tests {
             // Questions, bells.
             ("# \x1b[6nls", "# ls"),
             ("# \x1b[>0cl\x07s", "# ls"),
+            // Sequences that another one cancels.
+            ("# \x1b\x1b[6n[6n", "# [6n"),
+            ("# \x1b[1\x1b[6nn", "# n"),
+            ("# \x1b[1\x1b[0mls", "# \x1b[0mls"),
             // Another place of the screen.
             ("~\x1b[24;1H\x1b[K# ", "\x1b[K# "),
             ("old\x1b[H\x1b[J# ", "\x1b[J# "),
@@ -148,7 +163,7 @@ mod tests {
     proptest! {
         /// Shown again, a line leaves the terminal as it was: the same is shown the next time.
         #[test]
-        fn showing_again_changes_nothing(text in prop::collection::vec(prop_oneof![Just(0x1b), Just(b'['), any::<u8>()], 0..2000)) {
+        fn showing_again_changes_nothing(text in prop::collection::vec(prop_oneof![Just(0x1b), Just(b'['), Just(b'n'), any::<u8>()], 0..2000)) {
             let mut shown = Shown::new();
             text.iter().for_each(|&byte| shown.put(byte));
             let again: Vec<u8> = shown.bytes().into();
