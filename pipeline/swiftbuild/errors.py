@@ -87,6 +87,12 @@ class RefusedError(SwiftbuildError):
     exit_code = 10
 
 
+class ProofError(SwiftbuildError):
+    """A release did not do in a scenario what it must."""
+
+    exit_code = 11
+
+
 class InterruptError(SwiftbuildError):
     """The user pressed Ctrl-C: children have been ended, nothing half-written is left."""
 

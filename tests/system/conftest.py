@@ -14,12 +14,12 @@ from swiftbuild.machine.qemu import Machine, machine
 from swiftbuild.machine.spec import Spec
 from swiftbuild.model.event import Event
 from swiftbuild.model.profile import Profile
+from swiftbuild.scenarios import disk
 from swiftbuild.scenarios.boot import Report, wait_ready
 from swiftbuild.scenarios.session import Person
 
 ROOT = Path(__file__).resolve().parents[2]
-BOOT_SECONDS = 180.0
-"""Emulation on a busy host; a boot on an idle one takes a tenth of it."""
+BOOT_SECONDS = disk.BOOT_SECONDS
 PROMPT = "swift-os login: "
 
 
@@ -52,10 +52,7 @@ def password(profile: str, user: str) -> str:
 
 def as_root(running: Machine) -> Person:
     """Waits for health and logs root in at the console."""
-    wait_ready(running, seconds=BOOT_SECONDS)
-    person = Person(running.console)
-    person.log_in("root", password(running.spec.profile, "root"))
-    return person
+    return disk.as_root(running, password(running.spec.profile, "root"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -96,11 +95,9 @@ def with_roots(disk: Path, roots: Roots) -> Path:
         assert esp
         places = [esp.first * SECTOR + at for at in rootkeys.places(data[esp.first * SECTOR : (esp.last + 1) * SECTOR])]
     assert len(places) == 1
-    keys = b"".join(key.key for key in roots.keys)
     with disk.open("r+b") as file:
-        file.seek(places[0] + 12)
-        file.write(struct.pack("<I4I", len(roots.keys), roots.quorums[0].threshold, 2 ** len(roots.keys) - 1, 0, 0))
-        file.write(keys)
+        file.seek(places[0])
+        file.write(rootkeys.encode(roots))
     return disk
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from swiftbuild.core.slots import choose
 from swiftbuild.errors import DamageError
-from swiftbuild.limits import SECTOR
+from swiftbuild.limits import MIB, SECTOR
 from swiftbuild.machine.media import mapped
 from swiftbuild.machine.spec import recorder
 from swiftbuild.model.disk import Partition
@@ -24,9 +24,11 @@ from swiftbuild.wire.writelog import Request, WriteLog
 
 from tests.rust import MANIFEST, cargo
 from tests.system.conftest import image_of
-from tests.system.updates import MEDIUM_BYTES, Updating, following
+from tests.system.updates import Updating, following
 
 pytestmark = [pytest.mark.system, pytest.mark.update_powercut_test, pytest.mark.xdist_group("update-powercut")]
+SLOT_BYTES = 16 * MIB
+"""Of a slot, as far as these releases go."""
 EXHAUSTIVE, SAMPLED, SEED = 6, 24, 6
 """So many requests since a flush are lost in every combination; of more, so many combinations, by this seed."""
 
@@ -84,7 +86,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
         control, slot, running = (table.named(name) for name in ("bootctl", "base_b", "base_a"))
         assert control and slot and running
         start = Parts(bytearray(disk[control.first * SECTOR : (control.last + 1) * SECTOR]),
-                      bytearray(disk[slot.first * SECTOR :][:MEDIUM_BYTES]))
+                      bytearray(disk[slot.first * SECTOR :][:SLOT_BYTES]))
         old = bytes(release.read_slot(disk[running.first * SECTOR : (running.last + 1) * SECTOR]).body)
         told = writelog.read(log.read_bytes())
     assert not any(running.first <= request.sector <= running.last for request in told.requests if request.is_write)

@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from swiftbuild.cli import boot, clean, data, doctor, image, keys, package, release, rotate, run, sign, slots
+from swiftbuild.cli import (
+    boot,
+    clean,
+    data,
+    doctor,
+    evidence,
+    image,
+    keys,
+    package,
+    release,
+    rotate,
+    run,
+    sign,
+    slots,
+    verify,
+)
 from swiftbuild.cli import inspect as inspect_command
 from swiftbuild.cli.session import DirectoryOption, JsonOption, QuietOption, VerboseOption, common, find_root
 
@@ -18,6 +33,7 @@ app = typer.Typer(
     "Start with: swiftbuild image --profile qemu, then swiftbuild run --profile qemu",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in "rich" a default in brackets is taken for a style, and is gone
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -52,8 +68,10 @@ app.add_typer(data.data_app, name="data")
 keys.keys_app.command("rotate")(rotate.rotate)
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(sign.sign_app, name="sign")
+release.release_app.command("evidence")(evidence.evidence)
 app.add_typer(release.release_app, name="release")
 app.add_typer(slots.slots_app, name="slots")
+app.command("verify")(verify.verify)
 app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 

@@ -24,6 +24,16 @@ def text(roots: Roots) -> str:
     return ";".join(f"{quorum.threshold}:{','.join(key.key.hex() for key in quorum.keys)}" for quorum in roots.quorums)
 
 
+def encode(roots: Roots) -> bytes:
+    """The block's bytes."""
+    keys = roots.keys
+    place = {key.key_id: 1 << at for at, key in enumerate(keys)}
+    pairs = [number for quorum in roots.quorums
+             for number in (quorum.threshold, sum({place[key.key_id] for key in quorum.keys}))]
+    head = FIXED.pack(MAGIC, VERSION, len(keys), *(*pairs, 0, 0)[:4])
+    return (head + b"".join(key.key for key in keys)).ljust(SIZE, b"\0")
+
+
 def places(loader: Buffer) -> Iterator[int]:
     """Where a block may stand: the magic on a multiple of 8, with room behind it."""
     raw = bytes(loader)

@@ -1,0 +1,147 @@
+"""Who may sign, and what is refused whoever signed: none of it needs more than one boot, but for keys that change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swiftbuild.core import keysets
+from swiftbuild.core.keysets import Change
+from swiftbuild.effects.keys import KeyFolder, sign
+from swiftbuild.errors import ProofError
+from swiftbuild.model.release import Section, SectionType, SignatureArea
+from swiftbuild.model.signing import KeySet, Role, Signature
+from swiftbuild.scenarios import variants
+from swiftbuild.scenarios.bench import Bench
+from swiftbuild.scenarios.expect import require
+from swiftbuild.scenarios.failing import BREAK, LATE_IN_BOOT, TRIES
+from swiftbuild.scenarios.updating import INSTALL_SECONDS
+from swiftbuild.wire import keyset, release
+
+
+def refusals(bench: Bench) -> None:
+    """Each with its own class, and nothing that counts is changed; then the good one is taken."""
+    good = bench.new
+    machine = bench.machine()
+    with machine.running_from("a", bench.before.version) as person:
+        before = machine.status(person)
+        for raw, why in _cases(bench).values():
+            machine.swap(person, raw)
+            machine.refused(person, why)
+            require("slot that boots next", machine.status(person)["next"], "a")
+        after = machine.status(person)
+        require("status but for the slots", {**after, "slots": None}, {**before, "slots": None})
+        machine.swap(person, good)
+        machine.install(person)
+        machine.cut()
+
+
+def _cases(bench: Bench) -> dict[str, tuple[bytes, str]]:
+    """What must be refused → the release, and the class of the refusal, where it has one."""
+    good, header = bench.new, bench.after
+    flipped = {name: _flipped(good, header.section(kind)) for name, kind in (
+        ("kernel", SectionType.KERNEL), ("erofs", SectionType.EROFS), ("verity", SectionType.VERITY))}
+    keys = _keys(bench)
+    pair = KeyFolder(bench.aside("pair"))
+    people = [pair.make("release", name, None) for name in ("alice", "bob")]
+    theirs = Change(Role.RELEASE, tuple(key.public for key in people), _ids(keys), threshold=2)
+    one = _by(bench, good, theirs, lambda message: (sign(people[0], message, _nothing),))
+    twice = _by(bench, good, theirs, lambda message: (sign(people[0], message, _nothing),) * 2)
+    return {
+        "threshold": (one, "release"),
+        "the same key twice": (twice, "release"),
+        "another root": (variants.signed(good, bench.stranger("stranger")), "root"),
+        "expired": (_by(bench, good, Change(Role.RELEASE, expires=1), lambda message: _own(keys, message)), "expired"),
+        "keys of the desk over what is not marked": (bench.next(flags_critical=0), "unmarked"),
+        "profile": (bench.next(profile="another"), "profile"),
+        "floor": (bench.next(rollback_index=bench.before.rollback_index - 1), "below-floor"),
+        "downgrade": (bench.next(version="0.0.1"), "downgrade"),
+        "same": (bench.old, "same"),
+        "unsigned": (good[: release.HEADER_SIZE].ljust(len(good), b"\0"), ""),
+        "header": (bytes([*good[:200], good[200] ^ 1, *good[201:]]), ""),
+        **{f"bit in {name}": (raw, "failed") for name, raw in flipped.items()},
+        "truncated": (good[: len(good) // 2], "failed"),
+    }
+
+
+def rotated_and_given_up(bench: Bench) -> None:
+    """The next release comes under a key set in which the old release key is revoked, and panics: the old release, by
+    the revoked key, boots again, for no floor rose."""
+    keys = _keys(bench)
+    fresh = KeyFolder(bench.aside("fresh")).make("release", "fresh", None)
+    broken = variants.with_code(bench.new, LATE_IN_BOOT, BREAK)
+    change = Change(Role.RELEASE, (fresh.public,), _ids(keys))
+    machine = bench.machine(_by(bench, broken, change, lambda message: (sign(fresh, message, _nothing),)))
+    with machine.running_from("a", bench.before.version) as person:
+        machine.install(person)
+        machine.restarts(person, "reboot")
+    for _ in range(TRIES):
+        with machine.fails("b", bench.after.version):
+            machine.event("kernel.panic")
+    with machine.running_from("a", bench.before.version) as person:
+        b = machine.slot(person, "b")
+        require("slot b", (b["state"], b["reason"]), ("unbootable", "tries-used-up"))
+        machine.cut()
+
+
+def rotated_and_kept(bench: Bench) -> None:
+    """The next release comes under a key set in which the old release key is revoked, and is good: once it is
+    committed, what the revoked key signed is refused."""
+    keys = _keys(bench)
+    fresh = KeyFolder(bench.aside("fresh")).make("release", "fresh", None)
+    change = Change(Role.RELEASE, (fresh.public,), _ids(keys))
+    machine = bench.machine(_by(bench, bench.new, change, lambda message: (sign(fresh, message, _nothing),)))
+    with machine.running_from("a", bench.before.version) as person:
+        machine.install(person)
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", bench.after.version) as person:
+        person.output("update mark-good", seconds=INSTALL_SECONDS)
+        person.output("update commit", seconds=INSTALL_SECONDS)
+        major, minor, patch = bench.after.version.split(".")
+        later = bench.next(version=f"{major}.{minor}.{int(patch) + 1}")
+        machine.swap(person, later)
+        machine.refused(person, "old-keys")
+        machine.cut()
+
+
+def _keys(bench: Bench) -> KeyFolder:
+    if bench.keys is None:
+        raise ValueError("a scenario that signs, and no keys: the catalogue must say so")
+    return bench.keys
+
+
+def _key_set(keys: KeyFolder) -> KeySet:
+    raw = keys.key_set()
+    if raw is None:
+        raise ProofError(f"{keys.path}: no key set")
+    return keyset.decode(raw).key_set
+
+
+def _ids(keys: KeyFolder) -> tuple[str, ...]:
+    """Of the keys that may sign releases now."""
+    return tuple(key.key_id.hex() for key in _key_set(keys).of_role(Role.RELEASE))
+
+
+def _own(keys: KeyFolder, message: bytes) -> tuple[Signature, ...]:
+    return tuple(sign(key, message, _nothing) for key in keys.listed("release"))
+
+
+def _by(bench: Bench, raw: bytes, change: Change, by: Callable[[bytes], tuple[Signature, ...]]) -> bytes:
+    """The release under the key set that follows the one in use by a change, and signed so."""
+    keys = _keys(bench)
+    known = keysets.following(_key_set(keys), change, signed_at=1)
+    message = keyset.signed_message(keyset.digest(keyset.encode_signed(known)))
+    key_set = keyset.encode(known, [sign(root, message, _nothing) for root in keys.listed("root")])
+    signatures = by(release.signed_message(release.release_digest(raw)))
+    return variants.with_area(raw, SignatureArea(key_set=key_set, signatures=signatures))
+
+
+def _nothing(_name: str) -> bytes:
+    """The passphrase of throw-away keys."""
+    return b""
+
+
+def _flipped(raw: bytes, section: Section | None) -> bytes:
+    if section is None:
+        raise ProofError("the release has not the sections it must have")
+    at = section.offset + section.length // 2
+    return raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :]
