@@ -36,6 +36,11 @@ soak: setup ## power cuts of recorded runs at random; SOAK_ROUNDS=20 and SOAK_SE
 	@./swiftbuild -q image --profile qemu --with sqlite3
 	@DATAFS_SOAK_ROUNDS=$(or $(SOAK_ROUNDS),20) DATAFS_SOAK_SEED=$(or $(SOAK_SEED),1) $(PYTHON) -m tests.soak
 
+explore: setup ## properties with many other cases; EXPLORE_SEED=N repeats those of one run
+	@seed=$(or $(EXPLORE_SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); echo "EXPLORE_SEED=$$seed"; \
+	HYPOTHESIS_PROFILE=explore $(PYTHON) -m pytest -q tests/unit --hypothesis-seed=$$seed && \
+	PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=1024 $(PYTHON) -m pytest -q tests/integration/test_rust.py -k pure_crate
+
 bench: images ## measure and record in docs/benchmarks.md
 	@$(PYTHON) -m tests.bench
 
@@ -45,4 +50,4 @@ doctor: setup ## every tool: found, wanted, fix
 clean: ## remove what was built, keep the cache
 	@./swiftbuild clean
 
-.PHONY: help setup image images test soak bench doctor clean $(GATES)
+.PHONY: help setup image images test soak explore bench doctor clean $(GATES)

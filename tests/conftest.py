@@ -8,12 +8,18 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 from swiftbuild.machine import qemu
 
 # Modules that only help: their assertions, too, then say what they compared.
 pytest.register_assert_rewrite("tests.bases", "tests.guests", "tests.images", "tests.recordings", "tests.rust",
                                "tests.variants", "tests.system.blockguests", "tests.system.datadisk",
                                "tests.system.recorded")
+
+# The cases of properties are the same in every run: a red test is of a change, not of a day. `make explore` has others.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 STRICT = "SWIFTBUILD_CI"
 """Set by .ci/run."""

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from swiftbuild.errors import DamageError
 from swiftbuild.wire import elf, symbols
@@ -90,7 +90,6 @@ def test_a_damaged_name_of_the_dynamic_linker() -> None:
         elf.read(make_linked("/lib\0ld.so", []), "p")
 
 
-@settings(deadline=None)
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=16))
 def test_any_linked_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
     data = bytearray(make_linked("/lib/ld.so", ["libc.so.6"], "/opt"))
@@ -99,7 +98,6 @@ def test_any_linked_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
         elf.read(data, "p")
 
 
-@settings(deadline=None)
 @given(st.integers(0, 175), st.binary(min_size=1, max_size=16))
 def test_any_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
     data = bytearray(make(GOOD))

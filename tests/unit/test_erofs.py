@@ -91,7 +91,7 @@ def test_every_damaged_byte_of_the_superblock_is_found(image: Path) -> None:
         data[at] ^= 1
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_damage_is_read_or_refused(image: Path, data: st.DataObject) -> None:
     raw = bytearray(image.read_bytes())

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from swiftbuild.errors import DamageError
 from swiftbuild.model.disk import BASE_TYPE, BOOTCTL_TYPE, DATA_TYPE, ESP_TYPE, PKGS_TYPE, DiskTable, Partition
@@ -86,7 +86,6 @@ def test_refuses_to_write_what_a_checker_would_refuse(first: int, last: int, nam
         gpt.encode(table().model_copy(update={"partitions": (*table().partitions, extra)}))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=4096))
 def test_any_bytes_are_read_or_refused(junk: bytes) -> None:
     image = disk(table(4096 + 64).model_copy(update={"partitions": ()}))

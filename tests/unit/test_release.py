@@ -6,7 +6,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from swiftbuild.errors import DamageError, SpaceError
 from swiftbuild.model.release import ReleaseFacts, SectionType, SignatureArea
@@ -94,7 +94,6 @@ def test_accepts_what_a_newer_writer_may_add() -> None:
         release.read_slot(patched(*change))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 16383), st.binary(min_size=1, max_size=64))
 def test_any_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
     image = slot()

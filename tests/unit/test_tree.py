@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from swiftbuild.core import accounts, tree
 from swiftbuild.core.version import file_time
@@ -21,7 +21,6 @@ def file(path: str, origin: str = "one") -> Node:
 
 
 @given(st.lists(PARTS, max_size=12, unique_by=tuple))
-@settings(deadline=None)
 def test_every_path_has_its_parents_before_it(paths: list[list[str]]) -> None:
     nodes = [Node("/" + "/".join(parts), "directory", 0o700, origin="recipe") for parts in paths]
     made = tree.assemble(nodes)
