@@ -39,8 +39,14 @@ def tree(tmp_path: Path) -> Path:
 def test_version_and_help() -> None:
     assert swiftbuild("--version").stdout == f"swiftbuild {(ROOT / 'VERSION').read_text()}"
     text = swiftbuild("--help").stdout
-    for name in ("image", "build", "run", "boot", "inspect", "package", "data", "doctor", "clean"):
+    for name in ("image", "build", "run", "boot", "inspect", "package", "data", "verify", "doctor", "clean"):
         assert name in text
+
+
+def test_help_shows_what_an_option_is_by_itself() -> None:
+    """Defaults stand in brackets, which a help in colours may take for a style."""
+    for words, default in ((("verify",), "[theimagesbuiltlast]"), (("release", "verify"), "[theoneinuse]")):
+        assert default in "".join(swiftbuild(*words, "--help").stdout.replace("│", "").split())
 
 
 def test_image_without_a_profile_lists_them(tree: Path) -> None:

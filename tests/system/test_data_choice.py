@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import struct
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from swiftbuild.limits import PAGE, SECTOR
+from swiftbuild.limits import SECTOR
 from swiftbuild.machine.media import mapped, overlay
-from swiftbuild.wire import gpt
-from swiftbuild.wire.erofs import crc32c
+from swiftbuild.wire import datafs, gpt
+from swiftbuild.wire.datafs import Feature
 
 from tests.system.conftest import image_of
 from tests.system.datadisk import MACHINES, NODE, Disk
@@ -19,33 +18,20 @@ from tests.system.datadisk import MACHINES, NODE, Disk
 pytestmark = [pytest.mark.system, pytest.mark.datafs_test]
 on_both = pytest.mark.parametrize("profile", MACHINES)
 
-MAGIC, CHECKSUM, CHECKED = b"SWDATAFS", 8, 12
-RO_COMPAT, INCOMPAT = 32, 40
-"""In a superblock (docs/formats/datafs.md): where its checksum is, what that covers, and features."""
 UNKNOWN = 1 << 63
 
 
-def checksum(block: bytes | bytearray) -> int:
-    """CRC-32C of what a superblock's checksum covers."""
-    return crc32c(block[CHECKED:]) ^ 0xFFFF_FFFF
-
-
-def with_feature(profile: str, folder: Path, at: int) -> Path:
+def with_feature(profile: str, folder: Path, feature: Feature) -> Path:
     """The image, with a feature in its volume's superblocks that nobody knows."""
     image = folder / "image.img"
     shutil.copyfile(image_of(profile), image)
     with mapped(image) as data:
         part = gpt.read(data).named("data")
-    assert part
+        assert part
+        pieces = datafs.with_feature(data[part.first * SECTOR :], feature, UNKNOWN)
     with image.open("r+b") as file:
-        for copy in (0, PAGE):
-            file.seek(part.first * SECTOR + copy)
-            block = bytearray(file.read(PAGE))
-            assert block.startswith(MAGIC)
-            assert struct.unpack_from("<I", block, CHECKSUM)[0] == checksum(block)
-            struct.pack_into("<Q", block, at, UNKNOWN)
-            struct.pack_into("<I", block, CHECKSUM, checksum(block))
-            file.seek(part.first * SECTOR + copy)
+        for offset, block in pieces.items():
+            file.seek(part.first * SECTOR + offset)
             file.write(block)
     return image
 
@@ -60,7 +46,7 @@ def bytes_of_volume(image: Path) -> bytes:
 
 @on_both
 def test_a_feature_that_must_be_known_is_not_mounted(profile: str, tmp_path: Path) -> None:
-    image = with_feature(profile, tmp_path, INCOMPAT)
+    image = with_feature(profile, tmp_path, Feature.INCOMPAT)
     disk = Disk(profile, tmp_path, image=image)
     with disk.boot() as person:
         [failed] = disk.events("data.failed")
@@ -75,7 +61,7 @@ def test_a_feature_that_must_be_known_is_not_mounted(profile: str, tmp_path: Pat
 
 @on_both
 def test_a_feature_that_writers_must_know_is_mounted_read_only(profile: str, tmp_path: Path) -> None:
-    image = with_feature(profile, tmp_path, RO_COMPAT)
+    image = with_feature(profile, tmp_path, Feature.RO_COMPAT)
     disk = Disk(profile, tmp_path, image=image)
     with disk.boot() as person:
         assert [event["read_only"] for event in disk.events("data.mounted")] == ["1"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +48,23 @@ class Call:
     force: bool
     password_file: Path | None
     junit: Path | None
+
+
+@contextlib.contextmanager
+def alone_in(session: Session) -> Iterator[None]:
+    """One verification at a time in one tree: they share what they start from.
+
+    Raises RefusedError: another is under way.
+    """
+    from swiftbuild.effects.lock import HeldError, alone
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone(session.root / FOLDER / "lock"))
+        except HeldError as held:
+            raise RefusedError(f"another verification (process {held.pid or '?'}) is under way in this tree",
+                               hint="wait for it, or work in another clone") from None
+        yield
 
 
 def given(session: Session, files: list[Path], profiles: list[str]) -> list[Given]:

@@ -44,8 +44,7 @@ def verify(
         list[str] | None, typer.Option("--scenario", metavar="NAME", help="Only this one; --list shows them.")
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=JOBS, help="Machines at a time.")] = JOBS,
-    record: Annotated[Path | None, typer.Option(metavar="PATH", help="Where the signed record goes "
-                                                                     "[build/verify/record.json].")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="PATH", help="Where the signed record goes.")] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Sign and write no record.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="PATH", help="Write the runs as JUnit XML.")] = None,
     password_file: Annotated[
@@ -60,7 +59,8 @@ def verify(
     """Prove releases: boot them, update to them, make them fail, and see that the machine comes back.
 
     Each scenario starts a machine from the real disk image. What passed once, of the same release by the same harness,
-    is kept: a call that was interrupted goes on where it was. Exit status 0: all passed; 11: not, and it says which.
+    is kept: a call that was interrupted goes on where it was. The signed record is build/verify/record.json, if no
+    other place is named. Exit status 0: all passed; 11: not, and it says which.
     Who only wants the signatures: swiftbuild release verify.
 
     Try: swiftbuild verify --scenario kernel-panic --seed 1
@@ -77,16 +77,17 @@ def verify(
     place = key_folder(session)
     given = proving.given(session, releases or [], profile or [])
     signers = [] if no_record or dry_run else proving.evidence_keys(place)
-    subjects = proving.subjects(session, given, older or [], place)
     drawn = None if full else seed if seed is not None else time.time_ns() % 2**32
-    plan = proving.plan(entries, subjects, drawn)
-    _say_plan(session, entries, plan, jobs, drawn)
-    if dry_run:
-        _show_plan(session, plan)
-        return
-    call = proving.Call(entries, "chosen" if scenario else "full" if full else "bounded", drawn, jobs, force,
-                        password_file, junit.absolute() if junit else None)
-    statement = proving.prove(session, call, plan, given, subjects)
+    with proving.alone_in(session):
+        subjects = proving.subjects(session, given, older or [], place)
+        plan = proving.plan(entries, subjects, drawn)
+        _say_plan(session, entries, plan, jobs, drawn)
+        if dry_run:
+            _show_plan(session, plan)
+            return
+        call = proving.Call(entries, "chosen" if scenario else "full" if full else "bounded", drawn, jobs, force,
+                            password_file, junit.absolute() if junit else None)
+        statement = proving.prove(session, call, plan, given, subjects)
     target = None if no_record else (record or session.root / proving.FOLDER / "record.json").absolute()
     if target:
         proving.write_record(target, statement, signers, passphrase_of(session, passphrase_file))

@@ -39,6 +39,8 @@ CATALOGUE = (
     Scenario("update-and-rollback", RELEASE_GATE, good.update_and_rollback, 3),
     Scenario("unattended-update", RELEASE_GATE, good.unattended, 2),
     Scenario("three-updates", RELEASE_GATE, good.three_in_a_row, 6, signs=True),
+    Scenario("cancelled-and-resumed", RELEASE_GATE, good.cancelled_and_resumed, 2),
+    Scenario("cut-and-resumed", RELEASE_GATE, good.cut_and_resumed, 3),
     Scenario("root-writes-nothing", RELEASE_GATE, good.root_writes_nothing, 1),
     Scenario("refusals", RELEASE_GATE, trust.refusals, 1, signs=True),
     Scenario("keys-rotated-and-kept", RELEASE_GATE, trust.rotated_and_kept, 2, signs=True),
@@ -62,6 +64,7 @@ CATALOGUE = (
     Scenario("boot-control-lost", ROLLBACK_GATE, rot.control_block, 2),
     Scenario("floor-of-the-maximum", ROLLBACK_GATE, rot.floor_of_the_maximum, 2),
     Scenario("data-volume-damaged", RELEASE_GATE, rot.data_volume, 2),
+    Scenario("data-feature-rolled-back", ROLLBACK_GATE, rot.data_feature, 3),
 )
 
 

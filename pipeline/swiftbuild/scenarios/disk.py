@@ -33,6 +33,7 @@ class Disk:
         self.folder = folder
         self.password = password
         self.boots = 0
+        self._altered = 0
         # An innermost filter that does nothing, so that another node can take its file's place.
         self.media: Media = replace(prepare(spec, image, folder), filters=(THROUGH,))
         self._tell = tell
@@ -81,7 +82,8 @@ class Disk:
         """While the machine is off: bytes of a partition become others. `change` sees the partition and says which."""
         if self.media.disk is None:
             raise ValueError("this machine has no disk")
-        raw = self.folder / f"altered-{self.boots}.img"
+        self._altered += 1
+        raw = self.folder / f"altered-{self._altered}.img"
         self.raw(raw)
         with mapped(raw) as disk:
             place = gpt.read(disk).named(partition)

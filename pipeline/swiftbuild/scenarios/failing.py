@@ -101,8 +101,9 @@ def check_of_the_operator_fails(bench: Bench) -> None:
         person.output("mkdir -p /data/etc/health.d && echo kept >/data/file")
         person.type_file("/data/etc/health.d/slot.check",
                          "kind = command\nexec = /bin/grep\nargs = -q slot=a /proc/boot\nfailures = 1\ninterval = 1s\n")
-        person.output("kill -9 $(pidof healthd)")  # which reads the checks when it starts
-        person.console.event("health.verdict", verdict="good", seconds=BOOT_SECONDS)
+        person.output("kill -9 $(pidof healthd); sleep 1")  # which reads the checks when it starts
+        person.output("until health; do sleep 1; done", seconds=BOOT_SECONDS)
+        require_in("the checks", "slot", person.output("health"))
         person.output("sync")
         machine.install(person)
         machine.restarts(person, "reboot")

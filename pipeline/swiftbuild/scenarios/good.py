@@ -9,6 +9,8 @@ from swiftbuild.scenarios.expect import require, require_in
 from swiftbuild.scenarios.updating import INSTALL_SECONDS
 
 NODES = ("bootctl", "base_a", "base_b", "esp", "pkgs")
+SLOW = 512 * 1024
+"""Bytes per second of a medium: slow enough to be interrupted."""
 READY = "update status --json | grep -q '\"good\":true,\"unfinished_boots\":0'"
 
 
@@ -96,6 +98,45 @@ def three_in_a_row(bench: Bench) -> None:
         with machine.running_from(slot, version) as person:
             person.output("update mark-good", seconds=INSTALL_SECONDS)
             machine.stop(person, "poweroff", "guest-shutdown")
+
+
+def cancelled_and_resumed(bench: Bench) -> None:
+    """An install is cancelled half-way: the old release is the one that boots. Done again, it copies only the rest."""
+    machine = bench.machine()
+    with machine.running_from("a", bench.before.version) as person:
+        machine.slow(SLOW)
+        person.output(f"(update install {machine.path} >/run/said 2>&1; echo $? >/run/ended) &")
+        machine.copied(person)
+        person.output("update cancel")
+        machine.slow(0)
+        person.output("until [ -s /run/ended ]; do sleep 1; done")
+        require("status of the cancelled install", person.output("cat /run/ended"), "1")
+        require_in("what it says", "cancelled", person.output("cat /run/said"))
+        left = machine.status(person)
+        require("after the cancel", (left["next"], left["activity"]), ("a", None))
+        machine.install(person)
+        (done,) = machine.told(person, "update.installed")
+        if int(done["written"]) >= len(bench.new):
+            raise ProofError(f"{done['written']} bytes written of {len(bench.new)}: nothing was resumed")
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", bench.after.version):
+        machine.cut()
+
+
+def cut_and_resumed(bench: Bench) -> None:
+    """The power fails half-way through an install: the old release boots, and another install goes on with it."""
+    machine = bench.machine()
+    with machine.running_from("a", bench.before.version) as person:
+        machine.slow(SLOW)
+        person.output(f"update install {machine.path} >/run/said 2>&1 &")
+        machine.copied(person)
+        machine.cut()
+    with machine.running_from("a", bench.before.version) as person:
+        require("slot that boots next", machine.status(person)["next"], "a")
+        machine.install(person)
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", bench.after.version):
+        machine.cut()
 
 
 def root_writes_nothing(bench: Bench) -> None:

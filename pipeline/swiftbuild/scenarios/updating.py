@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from swiftbuild.errors import ProofError
 from swiftbuild.limits import MIB
 from swiftbuild.machine.qemu import Machine
 from swiftbuild.machine.spec import Spec
@@ -19,9 +21,12 @@ from swiftbuild.scenarios.disk import BOOT_SECONDS, Disk
 from swiftbuild.scenarios.expect import require, require_in
 from swiftbuild.scenarios.session import Answer, Person
 from swiftbuild.wire import release
+from swiftbuild.wire.event import Lines
 
 MEDIUM_BYTES = 160 * MIB
 """More than a slot holds."""
+SPEED = "medium-speed"
+ACTIVITY_WORDS = 4
 MEDIUM = "/dev/vda"
 """Where the guest finds the medium: virtio-mmio has the last device first, and the other board's disk is `sda`."""
 INSTALL_SECONDS = 180.0
@@ -35,9 +40,11 @@ class Updating(Disk):
     ) -> None:
         self.medium = folder / "medium.img"
         self.insert(b"")
-        node = {"driver": "raw", "node-name": "medium", "file": {"driver": "file", "filename": str(self.medium)}}
+        file = {"driver": "raw", "file": {"driver": "file", "filename": str(self.medium)}}
+        node = {"driver": "throttle", "node-name": "medium", "throttle-group": SPEED, "file": file}
         device = "virtio-blk-pci" if spec.disk == "virtio-scsi" else "virtio-blk-device"
-        words = ("-blockdev", json.dumps(node), "-device", f"{device},drive=medium")
+        words = ("-object", f"throttle-group,id={SPEED}",
+                 "-blockdev", json.dumps(node), "-device", f"{device},drive=medium")
         super().__init__(replace(spec, extra=(*spec.extra, *words)), image, folder, password=password, tell=tell)
         self.path = MEDIUM
 
@@ -53,6 +60,27 @@ class Updating(Disk):
             file.write(contents.ljust(self._used, b"\0"))
         self._used = len(contents)
         person.output(f"blockdev --flushbufs {self.path}")
+
+    def slow(self, bytes_per_second: int) -> None:
+        """How fast the medium is read; 0: as fast as it goes."""
+        self.running.monitor().execute("qom-set", path=f"/objects/{SPEED}", property="limits",
+                                       value={"bps-total": bytes_per_second})
+
+    def copied(self, person: Person) -> str:
+        """Waits until an install has copied something, and says what it is at."""
+        end = time.monotonic() + INSTALL_SECONDS
+        while True:
+            activity = str(self.status(person)["activity"] or "")
+            words = activity.split()
+            if len(words) == ACTIVITY_WORDS and words[1] == "copy" and int(words[2]) > 0:
+                return activity
+            if time.monotonic() > end:
+                raise ProofError(f"the install has copied nothing in {INSTALL_SECONDS:g} s: {activity!r}")
+
+    def told(self, person: Person, name: str) -> list[dict[str, str]]:
+        """The events of that name, of the kernel's own list: behind a login they are not on the console."""
+        found = Lines().feed(person.output(f"events {name}") + "\n")
+        return [dict(event.fields) for event in found if isinstance(event, Event)]
 
     def flip(self, partition: str, kind: SectionType | None) -> None:
         """A bit of a slot, in the middle of a section or in the header, changes while the machine is off."""
@@ -78,7 +106,8 @@ class Updating(Disk):
 
     def status(self, person: Person) -> dict[str, Any]:
         """`update status`, for scripts."""
-        found: dict[str, Any] = json.loads(person.output("update status --json"))
+        text = person.output("update status --json")
+        found: dict[str, Any] = json.loads(text[text.rfind('{"running"') :])  # an event may stand before it
         return found
 
     def slot(self, person: Person, name: str) -> dict[str, Any]:
