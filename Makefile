@@ -32,7 +32,8 @@ test: images ## build the images, then run every test and gate
 $(GATES): images
 	@$(PYTEST) -m $(subst -,_,$@)
 
-soak: setup ## power cuts of recorded runs at random; SOAK_ROUNDS=20 and SOAK_SEED=1 say how many, and from which on
+soak: setup ## power cuts of recorded runs at random, of data and of updates; SOAK_ROUNDS=20 and SOAK_SEED=1 say how many, and from which on
+	@./swiftbuild -q image --profile qemu
 	@./swiftbuild -q image --profile qemu --with sqlite3
 	@DATAFS_SOAK_ROUNDS=$(or $(SOAK_ROUNDS),20) DATAFS_SOAK_SEED=$(or $(SOAK_SEED),1) $(PYTHON) -m tests.soak
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests import recordings
 from tests.rust import ENVIRONMENT, MANIFEST
+from tests.system import updatelife
 from tests.system.recorded import RefusedError, cuts_of, record, states, violations
 
 OPTIMISED = ("--profile", "fuzz")
@@ -68,10 +69,23 @@ def one_machine(folder: Path, seed: int, totals: Counter[str]) -> list[str]:
     return list(violations(recording.judges, found))
 
 
+def of_updates(rounds: int, seed: int) -> int:
+    """Recorded lives with updates; an exit status."""
+    for number in range(seed, seed + rounds):
+        with tempfile.TemporaryDirectory(prefix="soak-") as name:
+            recording = updatelife.lived(Path(name))
+            found = updatelife.outcomes(recording, seed=number, samples=SAMPLES * updatelife.SAMPLED)
+        print(f"life of seed {number}: {updatelife.table(recording, found)}", flush=True)
+        if wrong := updatelife.wrong(found):
+            print(f"seed {number}: cuts that boot what they may not: {wrong}")
+            return 1
+    return 0
+
+
 def main() -> int:
     rounds = int(os.environ.get("DATAFS_SOAK_ROUNDS", "20"))
     seed = int(os.environ.get("DATAFS_SOAK_SEED", "1"))
-    return on_the_host(rounds, seed) or in_machines(rounds, seed)
+    return on_the_host(rounds, seed) or in_machines(rounds, seed) or of_updates(rounds, seed)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ ENDLESS = struct.pack("<I", 0x14000000)
 LATE_IN_BOOT = "swift_kernel::fs::data::mount"
 """A function of the kernel that every boot from a disk comes to once."""
 IDLE = "exec = /bin/sleep\nargs = 100000\npipe_out = verdict\n"
+OF_SLOT_A = "kind = command\nexec = /bin/grep\nargs = -q ^slot.a$ /proc/boot\nfailures = 1\ninterval = 1s\n"
 TRIES = 3
 QUICK = "settle = 2s\ndeadline = 6s\n"
 VERDICT_SECONDS = 480.0
@@ -99,8 +100,7 @@ def check_of_the_operator_fails(bench: Bench) -> None:
     machine = bench.machine()
     with machine.running_from("a", bench.before.version) as person:
         person.output("mkdir -p /data/etc/health.d && echo kept >/data/file")
-        person.type_file("/data/etc/health.d/slot.check",
-                         "kind = command\nexec = /bin/grep\nargs = -q slot=a /proc/boot\nfailures = 1\ninterval = 1s\n")
+        person.type_file("/data/etc/health.d/slot.check", OF_SLOT_A)
         person.output("kill -9 $(pidof healthd); sleep 1")  # which reads the checks when it starts
         person.output("until health; do sleep 1; done", seconds=BOOT_SECONDS)
         require_in("the checks", "slot", person.output("health"))

@@ -119,7 +119,7 @@ def data_feature(bench: Bench) -> None:
         require("how /data is mounted", [event["read_only"] for event in machine.events("data.mounted")], ["1"])
         require("/data/file", person.output("cat /data/file"), "kept")
         require_in("a write", "Read-only file system", person.run("echo no >/data/file 2>&1").text)
-        machine.install(person)
+        machine.refused(person, "failed-here")
         machine.cut()
 
 

@@ -107,7 +107,8 @@ class Updating(Disk):
     def status(self, person: Person) -> dict[str, Any]:
         """`update status`, for scripts."""
         text = person.output("update status --json")
-        found: dict[str, Any] = json.loads(text[text.rfind('{"running"') :])  # an event may stand before it
+        # events may stand before it and behind it
+        found: dict[str, Any] = json.JSONDecoder().raw_decode(text, text.rfind('{"running"'))[0]
         return found
 
     def slot(self, person: Person, name: str) -> dict[str, Any]:
