@@ -190,6 +190,9 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// So many of [`Marks::named`], from the first on, are raised by steps of this version.
+    const RAISED: usize = 4;
+
     /// Each with its name.
     fn named(&self) -> [(&'static str, u64); 8] {
         let [root, timestamp, snapshot] = self.tuf.map(u64::from);

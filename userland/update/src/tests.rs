@@ -165,8 +165,12 @@ impl BootControl for Boot {
             digest: entry.release_digest,
             rollback_index: entry.rollback_index,
             key_set: entry.key_set,
+            signed_at: 0,
+            recovery: false,
         };
-        bootctl::permit::permit(&now.block, block, &booted).map_err(|_| Errno::PERM)?;
+        // What `remembered` says of every release here.
+        let other = || bootctl::permit::Signed { signed_at: 0, key_set: 1 };
+        bootctl::permit::permit(&now.block, block, &booted, other).map_err(|_| Errno::PERM)?;
         let write = now.next(block).ok_or(Errno::OVERFLOW)?;
         self.0.write(COPIES[write.copy], write.block.bytes());
         self.0.flush();
