@@ -456,9 +456,9 @@ impl Current {
     }
 }
 
-/// The first write to a partition without a valid copy.
-pub fn first_write(mut block: Block) -> Write {
+/// The first writes to a partition without a valid copy: both the same, so that neither is missed when the other is lost.
+pub fn first_writes(mut block: Block) -> [Write; 2] {
     block.put(SEQUENCE, &1u64.to_le_bytes());
     block.seal();
-    Write { copy: 0, block }
+    [0, 1].map(|copy| Write { copy, block: block.clone() })
 }

@@ -193,7 +193,7 @@ fn put(disk: &mut [u8], slot: Slot, image: &[u8]) {
 }
 
 fn put_block(disk: &mut [u8], block: Block) {
-    let write = bootctl::first_write(block);
+    let [write, _] = bootctl::first_writes(block);
     for at in COPIES {
         disk[at..at + SIZE].copy_from_slice(write.block.bytes());
     }
