@@ -63,8 +63,38 @@ fn an_update_from_begin_to_good() {
     let copied = change::copied(&committed, Slot::B);
     assert_eq!(candidates(&copied).as_slice(), [Slot::B, Slot::A]);
     assert_eq!(copied.slot(Slot::A).release_digest, [6; 32]);
+    assert!(!good.is_copy_due() && committed.is_copy_due() && !copied.is_copy_due());
     let revoking = change::mark_good(&armed, Slot::B, true, true);
     assert_eq!(candidates(&revoking).as_slice(), [Slot::B], "a release that revokes older ones leaves none");
+    assert!(change::wants_copy(&revoking, Slot::B), "and takes the place of what it forbids");
+    let both = change::copied(&revoking, Slot::B);
+    assert!(!change::mark_good(&both, Slot::B, true, true).is_copy_due(), "once");
+}
+
+/// A cut between the floors and the end of the copy: the next boot knows what is left to do, whatever had been done of it.
+#[test]
+fn a_commit_that_was_cut_is_taken_up_again() {
+    let good = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6)), Slot::B, true, false);
+    let committed = change::commit(&good, Slot::B);
+    for cut in [committed.clone(), change::begin(&committed, Slot::A)] {
+        assert!(change::wants_copy(&cut, Slot::B));
+        assert_eq!(candidates(&cut).as_slice(), [Slot::B]);
+        assert_eq!(candidates(&change::copied(&cut, Slot::B)).as_slice(), [Slot::B, Slot::A]);
+        // What is installed instead takes the place.
+        assert!(!change::wants_copy(&change::arm(&cut, Slot::A, &release(7)), Slot::B));
+        // A slot that is given up is copied nowhere.
+        let mut given_up = cut.clone();
+        given_up.set_slot(Slot::B, &Entry { priority: 0, ..cut.slot(Slot::B) });
+        assert!(!change::wants_copy(&given_up, Slot::B));
+        assert_eq!(permits(&cut, &change::begin(&cut, Slot::A), &booted(&cut, Slot::B)), Ok(()));
+    }
+    assert_eq!(permits(&good, &committed, &booted(&good, Slot::B)), Ok(()));
+    assert!(!change::wants_copy(&good, Slot::B));
+    // Flags that this version does not know stay, and nobody sets them.
+    let mut unknown = committed.clone();
+    unknown.put(FLAGS + 1, &[1]);
+    assert_eq!(permits(&committed, &unknown, &booted(&good, Slot::B)), Err("unknown"));
+    assert_eq!(change::copied(&unknown, Slot::B).get::<8>(FLAGS), [0, 1, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]

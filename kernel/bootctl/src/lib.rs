@@ -37,6 +37,9 @@ pub const MAX_TRIES: u8 = 7;
 
 const IN_USE: u32 = 736;
 const SEQUENCE: usize = 16;
+const FLAGS: usize = 72;
+/// The running release is to be copied to the other slot.
+const COPY_DUE: u64 = 1;
 const DIGEST: usize = 4064;
 const SLOTS: [usize; 2] = [96, 352];
 const FAILED: usize = 608;
@@ -290,6 +293,17 @@ impl Block {
         for (at, version) in [56, 60, 64].into_iter().zip(marks.tuf) {
             self.put(at, &version.to_le_bytes());
         }
+    }
+
+    /// Whether the running release is to be copied to the other slot, which it has made useless: also after a cut.
+    pub fn is_copy_due(&self) -> bool {
+        u64::from_le_bytes(self.get(FLAGS)) & COPY_DUE != 0
+    }
+
+    /// Sets that; other flags stay.
+    pub fn set_copy_due(&mut self, is_due: bool) {
+        let others = u64::from_le_bytes(self.get(FLAGS)) & !COPY_DUE;
+        self.put(FLAGS, &(others | if is_due { COPY_DUE } else { 0 }).to_le_bytes());
     }
 
     /// The slot that was booted last.

@@ -212,5 +212,6 @@ fn unknown_change(old: &Block, new: &Block) -> Option<usize> {
     }
     same.set_marks(&old.marks());
     same.put(crate::FAILED, &old.bytes[crate::FAILED..][..32 * crate::FAILED_MAX]);
+    same.set_copy_due(old.is_copy_due());
     (0..crate::DIGEST).find(|&at| same.bytes[at] != old.bytes[at])
 }
