@@ -67,6 +67,38 @@ def test_a_release_that_is_healthy_is_kept_without_anybody(tmp_path: Path) -> No
         machine.stop(person, "poweroff", "guest-shutdown")
 
 
+def test_a_commit_that_is_cut_is_taken_up_again(tmp_path: Path) -> None:
+    machine = Updating("qemu", tmp_path, following("qemu"))
+    with machine.running_from("a", "0.1.0") as person:
+        person.output(f"update install {machine.path}", seconds=120)
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", "0.1.1") as person:
+        person.output("update mark-good")
+        person.console.send("update commit\n")
+        person.console.event("update.copy", seconds=120)
+        machine.cut()
+    with machine.running_from("b", "0.1.1") as person:
+        person.console.event("update.installed", seconds=120, version="0.1.1")
+        both = machine.status(person)
+        assert [both["slots"][slot]["state"] for slot in "ab"] == ["good", "good"]
+        assert both["slots"]["a"]["release"] == both["slots"]["b"]["release"]
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", "0.1.1") as person:
+        assert "nothing is going on" in person.run("update cancel 2>&1").text
+        machine.cut()
+
+
+def test_slots_that_are_read_are_told_of_and_given_up(tmp_path: Path) -> None:
+    machine = Updating("qemu", tmp_path, following("qemu"))
+    with machine.running_from("a", "0.1.0") as person:
+        person.output("update verify >/tmp/said 2>&1 & until update status | grep 'verify: reading slot'; do :; done")
+        assert "(busy)" in person.run("update retry 2>&1").text
+        assert "verify was stopped; nothing was changed" in person.output("update cancel")
+        assert "(cancelled)" in person.output("wait; cat /tmp/said")
+        assert "slot a: 0.1.0: whole" in person.output("update verify")
+        machine.cut()
+
+
 NODES = ("bootctl", "base_a", "base_b", "esp", "pkgs")
 
 
