@@ -45,8 +45,9 @@ const REASONS_SHOWN: Duration = Duration::from_secs(300);
 /// R is looked for so long, and so often: a key that is held down repeats itself ten times a second or more.
 const R_WINDOW: Duration = Duration::from_millis(400);
 const R_LOOK: Duration = Duration::from_millis(10);
-/// More than any keyboard buffers.
-const KEYS_MAX: usize = 256;
+/// What was typed before has come when nothing came for so long; who types on, or holds a key down, is waited for no longer than this.
+const QUIET: Duration = Duration::from_millis(100);
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 #[entry]
 fn main() -> Status {
@@ -122,9 +123,16 @@ fn read_key() -> Option<Key> {
     system::with_stdin(|input| input.read_key()).ok().flatten()
 }
 
-/// Forgets what was typed. Bounded: somebody may be typing.
+/// Forgets what was typed, until nothing has come for a while: a terminal's bytes reach the firmware a few at a time. A key that is held down never ends.
 fn drain_keys() {
-    let _ = (0..KEYS_MAX).map_while(|_| read_key()).count();
+    let end = ticks().saturating_add(console::ticks_in(DRAIN_MAX));
+    let mut quiet = ticks().saturating_add(console::ticks_in(QUIET));
+    while ticks() < end.min(quiet) {
+        match read_key() {
+            Some(_) => quiet = ticks().saturating_add(console::ticks_in(QUIET)),
+            None => boot::stall(R_LOOK),
+        }
+    }
 }
 
 fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, started: u64) -> Status {
