@@ -48,8 +48,8 @@ class Disk:
         with mapped(self.path) as data:
             return bootctl.current(data[partition.first * SECTOR : (partition.last + 1) * SECTOR])[1]
 
-    def set_control(self, a: SlotEntry, b: SlotEntry, *, rollback_floor: int = 1, key_set_floor: int = 0) -> None:
-        block = BootControl(rollback_floor=rollback_floor, key_set_floor=key_set_floor, slots=(a, b))
+    def set_control(self, a: SlotEntry, b: SlotEntry, **marks: int) -> None:
+        block = BootControl(slots=(a, b)).model_copy(update={"rollback_floor": 1, **marks})
         for offset, copy in bootctl.encode_partition(block).items():
             self.write("bootctl", offset, copy)
 
@@ -174,17 +174,68 @@ def test_when_no_slot_has_tries_the_better_one_boots_for_recovery(disk: Disk) ->
     assert disk.control().failed_releases[0] == disk.digest
 
 
+def press(running: Machine, key: str, until: Callable[[Machine], bool]) -> None:
+    """As a keyboard repeats a key that is held down."""
+    for _ in range(int(BOOT_SECONDS * 30)):
+        running.console.send(key)
+        running.console.pump(1 / 30)
+        if until(running):
+            return
+
+
+def is_started(running: Machine) -> bool:
+    """The firmware starts the loader, which has not said anything yet."""
+    return "BdsDxe: starting" in running.console.text
+
+
 def test_who_holds_r_repairs_the_machine(disk: Disk) -> None:
     def check(running: Machine) -> None:
-        for _ in range(int(BOOT_SECONDS * 30)):  # as a keyboard repeats a key
-            running.console.send("r")
-            running.console.pump(1 / 30)
-            if any(event.name == "loader.start" for event in running.console.events):
-                break
+        press(running, "r", lambda running: any(event.name == "loader.slot" for event in running.console.events))
         recovers("a")(running)
 
     disk.boot(check)
     assert disk.control().sequence == 1, "nothing is counted"
+
+
+def test_an_r_that_was_typed_before_is_no_wish(disk: Disk) -> None:
+    def check(running: Machine) -> None:
+        press(running, "r", is_started)
+        loaded = running.console.event("loader.slot", seconds=BOOT_SECONDS)
+        assert loaded.get("recovery") == "0"
+        running.console.event("boot.ready", seconds=BOOT_SECONDS)
+
+    disk.boot(check)
+
+
+def test_keys_that_were_typed_before_do_not_hide_why_nothing_boots(disk: Disk) -> None:
+    disk.set_control(SlotEntry(), SlotEntry())
+    for slot in ("base_a", "base_b"):
+        disk.write(slot, 0, bytes(release.SECTIONS_START))
+
+    def check(running: Machine) -> None:
+        press(running, "x", is_started)
+        running.console.event("loader.error", what="boot", seconds=BOOT_SECONDS)
+        shown = len(running.console.text)
+        running.console.pump(3)
+        after = running.console.text[shown:]
+        assert "BdsDxe" not in after and "loader.start" not in after, "it waits for somebody to read it"
+
+    disk.boot(check)
+
+
+def test_a_clock_behind_what_was_signed_is_replaced(disk: Disk) -> None:
+    signed = 4_000_000_000
+    """2096-10-02, which no machine's clock shows yet."""
+    disk.set_control(disk.entry(priority=15, successful=1), SlotEntry(), newest_signed_at=signed)
+
+    def check(running: Machine) -> None:
+        wrong = running.console.event("clock.error", seconds=BOOT_SECONDS)
+        assert wrong.get("why") == "it shows a date before the newest signed time"
+        ready = running.console.event("clock.ready", seconds=BOOT_SECONDS)
+        assert (ready.get("source"), ready.get("time")) == ("signed", str(signed))
+        running.console.event("boot.ready", seconds=BOOT_SECONDS)
+
+    disk.boot(check)
 
 
 def test_floors_that_nothing_stands_on_are_damage_and_the_machine_boots(disk: Disk) -> None:

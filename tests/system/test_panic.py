@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from swiftbuild.machine.media import prepare
 from swiftbuild.machine.qemu import Machine, machine
 
 from tests.system.conftest import BOOT_SECONDS, image_of, spec
+from tests.system.hardwaremap.firmware import dump_dtb
 
 pytestmark = [pytest.mark.boot_test, pytest.mark.system]
 MACHINE = spec("qemu", way="direct", cpus=4)
@@ -52,3 +55,24 @@ def test_panic_reboot_starts_again(tmp_path: Path) -> None:
     with machine(MACHINE, lambda _: media, folder=tmp_path) as running:
         report_of(running, "[evt] system.reboot ")
         assert running.ended(seconds=BOOT_SECONDS) == "guest-reset"
+
+
+def packed(tree: bytes) -> bytes:
+    """A device tree without the room behind its blocks, of which QEMU adds as much again."""
+    _, _, structure, strings, _, _, _, _, strings_size, structure_size = struct.unpack_from(">10I", tree)
+    end = max(structure + structure_size, strings + strings_size)
+    return tree[:4] + struct.pack(">I", end) + tree[8:end]
+
+
+def test_a_machine_that_cannot_run_us_starts_again_for_the_other_slot(tmp_path: Path) -> None:
+    """The tables name no CPU: the kernel gives up while it reads them, and PSCI is all that it knows."""
+    tables = tmp_path / "machine.dtb"
+    described = spec("qemu", way="uefi-fdt", cpus=1)
+    media = prepare(described, image_of("qemu"), tmp_path)
+    tables.write_bytes(packed(dump_dtb(described.hardware(), tables)).replace(b"cpu\0", b"gpu\0"))
+    with machine(replace(described, extra=("-dtb", str(tables))), lambda _: media, folder=tmp_path) as running:
+        assert running.ended(seconds=BOOT_SECONDS) == "guest-reset"
+        console = running.console
+        died = next(event for event in console.events if event.name == "kernel.panic")
+        assert died.get("why").endswith("cannot run on this machine: the firmware's tables describe no enabled CPU")
+        assert console.events[-1].name == "system.reboot"

@@ -35,6 +35,8 @@ pub fn begin(block: &Block, slot: Slot) -> Block {
 #[must_use]
 pub fn arm(block: &Block, slot: Slot, release: &Release) -> Block {
     let mut block = with_slot(block, slot, &Entry { priority: MAX_PRIORITY, tries: TRIES, ..entry_of(release) });
+    // Something newer than the copy is there instead.
+    block.set_copy_due(false);
     lower(&mut block, slot.other());
     see(&mut block, release);
     block
@@ -47,7 +49,7 @@ pub fn ready(block: &Block, running: Slot) -> Block {
 }
 
 /// The running release is good. The floors rise to the smallest among the slots that still verify, so that none of them is forbidden: to the running
-/// release's when the other does not verify, or when it `revokes_older` ones.
+/// release's when the other does not verify, or when it `revokes_older` ones: what these leave below the floor is to become a copy, as after a [`commit`].
 #[must_use]
 pub fn mark_good(block: &Block, running: Slot, other_verifies: bool, revokes_older: bool) -> Block {
     if block.slot(running).priority == 0 {
@@ -61,18 +63,28 @@ pub fn mark_good(block: &Block, running: Slot, other_verifies: bool, revokes_old
     } else {
         raise(&mut block, mine.rollback_index.min(other.rollback_index), mine.key_set.min(other.key_set));
     }
+    let is_copy = other.is_good() && other.release_digest == mine.release_digest;
+    block.set_copy_due(block.is_copy_due() || revokes_older && !is_copy);
     block
 }
 
-/// No way back behind the running release: the floors rise to its own.
+/// No way back behind the running release: the floors rise to its own. The other slot is to become a copy of it, also when that is cut.
 #[must_use]
 pub fn commit(block: &Block, running: Slot) -> Block {
     let entry = block.slot(running);
     let mut block = block.clone();
     if entry.priority > 0 {
         raise(&mut block, entry.rollback_index, entry.key_set);
+        block.set_copy_due(true);
     }
     block
+}
+
+/// Whether the running release is to be copied to the other slot now: it was made sure that nothing older boots, and a cut came before the copy.
+#[must_use]
+pub fn wants_copy(block: &Block, running: Slot) -> bool {
+    let entry = block.slot(running);
+    block.is_copy_due() && entry.is_good() && entry.priority > 0
 }
 
 /// The other slot holds a copy of the running release, read back.
@@ -83,6 +95,7 @@ pub fn copied(block: &Block, running: Slot) -> Block {
     if entry.priority == 0 {
         return block;
     }
+    block.set_copy_due(false);
     block.set_slot(running, &Entry { priority: MAX_PRIORITY, ..entry });
     block.set_slot(running.other(), &Entry { priority: MAX_PRIORITY - 1, unfinished_boots: 0, ..entry });
     block

@@ -2,7 +2,7 @@
 
 use super::*;
 use change::{Release, TRIES};
-use permit::{Booted, permit};
+use permit::{Booted, Forbidden, Signed, permit};
 use proptest::prelude::*;
 
 fn release(index: u64) -> Release {
@@ -22,7 +22,20 @@ fn booted(block: &Block, slot: Slot) -> Booted {
         digest: entry.release_digest,
         rollback_index: entry.rollback_index,
         key_set: entry.key_set,
+        signed_at: 1000 + entry.rollback_index,
+        recovery: false,
     }
+}
+
+/// What the signatures in a slot vouch for: here those of the release that the block names.
+fn signed(block: &Block, slot: Slot) -> Signed {
+    let entry = block.slot(slot);
+    Signed { signed_at: 1000 + entry.rollback_index, key_set: entry.key_set }
+}
+
+/// The other slot's signatures vouch for nothing.
+fn permits(old: &Block, new: &Block, booted: &Booted) -> Result<(), &'static str> {
+    permit(old, new, booted, Signed::default).map_err(Forbidden::class)
 }
 
 /// Slot a holds the release of this index, good; b is empty.
@@ -50,8 +63,38 @@ fn an_update_from_begin_to_good() {
     let copied = change::copied(&committed, Slot::B);
     assert_eq!(candidates(&copied).as_slice(), [Slot::B, Slot::A]);
     assert_eq!(copied.slot(Slot::A).release_digest, [6; 32]);
+    assert!(!good.is_copy_due() && committed.is_copy_due() && !copied.is_copy_due());
     let revoking = change::mark_good(&armed, Slot::B, true, true);
     assert_eq!(candidates(&revoking).as_slice(), [Slot::B], "a release that revokes older ones leaves none");
+    assert!(change::wants_copy(&revoking, Slot::B), "and takes the place of what it forbids");
+    let both = change::copied(&revoking, Slot::B);
+    assert!(!change::mark_good(&both, Slot::B, true, true).is_copy_due(), "once");
+}
+
+/// A cut between the floors and the end of the copy: the next boot knows what is left to do, whatever had been done of it.
+#[test]
+fn a_commit_that_was_cut_is_taken_up_again() {
+    let good = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6)), Slot::B, true, false);
+    let committed = change::commit(&good, Slot::B);
+    for cut in [committed.clone(), change::begin(&committed, Slot::A)] {
+        assert!(change::wants_copy(&cut, Slot::B));
+        assert_eq!(candidates(&cut).as_slice(), [Slot::B]);
+        assert_eq!(candidates(&change::copied(&cut, Slot::B)).as_slice(), [Slot::B, Slot::A]);
+        // What is installed instead takes the place.
+        assert!(!change::wants_copy(&change::arm(&cut, Slot::A, &release(7)), Slot::B));
+        // A slot that is given up is copied nowhere.
+        let mut given_up = cut.clone();
+        given_up.set_slot(Slot::B, &Entry { priority: 0, ..cut.slot(Slot::B) });
+        assert!(!change::wants_copy(&given_up, Slot::B));
+        assert_eq!(permits(&cut, &change::begin(&cut, Slot::A), &booted(&cut, Slot::B)), Ok(()));
+    }
+    assert_eq!(permits(&good, &committed, &booted(&good, Slot::B)), Ok(()));
+    assert!(!change::wants_copy(&good, Slot::B));
+    // Flags that this version does not know stay, and nobody sets them.
+    let mut unknown = committed.clone();
+    unknown.put(FLAGS + 1, &[1]);
+    assert_eq!(permits(&committed, &unknown, &booted(&good, Slot::B)), Err("unknown"));
+    assert_eq!(change::copied(&unknown, Slot::B).get::<8>(FLAGS), [0, 1, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -102,51 +145,93 @@ fn a_good_slot_that_does_not_get_ready_stands_behind_the_other() {
     assert_eq!(candidates(&change::ready(&block, Slot::B)).as_slice(), [Slot::B, Slot::A]);
 }
 
+type Edit = fn(&mut Block);
+
 /// What may not be written: a change, and the class of the refusal.
-#[test]
-fn what_nobody_may_write_is_refused() {
-    let old = change::arm(&fresh(5), Slot::B, &release(6));
-    let mut raised = old.marks();
-    raised.key_set_floor = 1;
-    let mut old_with_marks = old.clone();
-    old_with_marks.set_marks(&raised);
-    let old = old_with_marks;
-    let running = booted(&old, Slot::B);
-    type Edit = fn(&mut Block);
-    let table: [(&str, Edit); 14] = [
+fn refused_of_a_trial() -> [(&'static str, Edit); 27] {
+    fn marks(block: &mut Block, edit: impl FnOnce(&mut Marks)) {
+        let mut marks = block.marks();
+        edit(&mut marks);
+        block.set_marks(&marks);
+    }
+    fn other(block: &mut Block, edit: impl FnOnce(&mut Entry)) {
+        let mut entry = block.slot(Slot::A);
+        edit(&mut entry);
+        block.set_slot(Slot::A, &entry);
+    }
+    [
         ("outdated", |block| block.put(SEQUENCE, &9u64.to_le_bytes())),
         ("falls", |block| block.set_rollback_floor(4)),
-        ("falls", |block| block.set_marks(&Marks { signed_at: 1, ..block.marks() })),
-        ("falls", |block| block.set_marks(&Marks { key_set_seen: 0, ..block.marks() })),
-        ("falls", |block| block.set_marks(&Marks { key_set_floor: 0, ..block.marks() })),
+        ("falls", |block| marks(block, |marks| marks.signed_at = 1)),
+        ("falls", |block| marks(block, |marks| marks.key_set_seen = 0)),
+        ("falls", |block| marks(block, |marks| marks.key_set_floor = 0)),
         ("above-running", |block| block.set_rollback_floor(7)),
-        ("above-running", |block| block.set_marks(&Marks { key_set_floor: 9, ..block.marks() })),
-        ("not-booted", |block| {
-            // Another release is put into the slot that was good.
-            let entry = Entry { release_digest: [9; 32], ..block.slot(Slot::A) };
-            block.set_slot(Slot::A, &entry);
-        }),
+        ("above-running", |block| marks(block, |marks| marks.key_set_floor = 9)),
+        ("on-trial", |block| block.set_rollback_floor(6)),
+        ("on-trial", |block| marks(block, |marks| marks.key_set_floor = 2)),
+        ("unsigned", |block| marks(block, |marks| marks.key_set_seen += 1)),
+        ("unsigned", |block| marks(block, |marks| marks.key_set_seen = u32::MAX)),
+        ("unsigned", |block| marks(block, |marks| marks.signed_at += 1)),
+        ("unsigned", |block| marks(block, |marks| marks.signed_at = u64::MAX)),
+        ("rises", |block| marks(block, |marks| marks.loader_floor = 1)),
+        ("rises", |block| marks(block, |marks| marks.tuf[0] = 1)),
+        ("rises", |block| marks(block, |marks| marks.tuf[1] = 1)),
+        ("rises", |block| marks(block, |marks| marks.tuf[2] = 1)),
+        // Another release is put into the slot that was good; the slot is cleared; or it would not be taken.
+        ("not-booted", |block| other(block, |entry| entry.release_digest = [9; 32])),
+        ("fallback", |block| *block = change::begin(block, Slot::A)),
+        ("fallback", |block| other(block, |entry| entry.successful = 0)),
+        ("fallback", |block| other(block, |entry| entry.unfinished_boots = UNFINISHED_MAX)),
         ("running", |block| block.set_slot(Slot::B, &Entry { release_digest: [9; 32], ..block.slot(Slot::B) })),
         ("running", |block| block.set_slot(Slot::B, &Entry { rollback_index: 99, ..block.slot(Slot::B) })),
-        ("bounds", |block| block.set_slot(Slot::A, &Entry { tries: 8, ..block.slot(Slot::A) })),
-        ("bounds", |block| block.set_slot(Slot::A, &Entry { priority: 16, ..block.slot(Slot::A) })),
+        ("bounds", |block| other(block, |entry| entry.tries = 8)),
+        ("bounds", |block| other(block, |entry| entry.priority = 16)),
         ("unknown", |block| block.put(3000, &[1])),
         ("unknown", |block| block.put(80, &[0])),
-    ];
-    for (class, edit) in table {
+    ]
+}
+
+#[test]
+fn what_nobody_may_write_is_refused() {
+    let mut old = change::arm(&fresh(5), Slot::B, &release(6));
+    old.set_marks(&Marks { key_set_floor: 1, ..old.marks() });
+    let running = booted(&old, Slot::B);
+    for (class, edit) in refused_of_a_trial() {
         let mut new = old.clone();
         edit(&mut new);
-        assert_eq!(permit(&old, &new, &running).map_err(permit::Forbidden::class), Err(class));
+        assert_eq!(permits(&old, &new, &running), Err(class));
     }
-    assert_eq!(permit(&old, &old, &running), Ok(()));
-    // The slot that was not booted cannot be made good, the one that was can.
+    assert_eq!(permits(&old, &old, &running), Ok(()));
+    // The slot that was not booted cannot be made good, the one that was can; from then on the other may be filled.
     let from_a = booted(&old, Slot::A);
     let good = change::mark_good(&old, Slot::B, true, false);
-    assert_eq!(permit(&old, &good, &from_a).map_err(permit::Forbidden::class), Err("not-booted"));
-    assert_eq!(permit(&old, &good, &running), Ok(()));
+    assert_eq!(permits(&old, &good, &from_a), Err("not-booted"));
+    assert_eq!(permits(&old, &good, &running), Ok(()));
+    assert_eq!(permits(&good, &change::begin(&good, Slot::A), &running), Ok(()));
     // From no slot, none is made good: `base.img` proves nothing of them.
     let from_esp = Booted { slot: None, ..running };
-    assert_eq!(permit(&old, &good, &from_esp).map_err(permit::Forbidden::class), Err("not-booted"));
+    assert_eq!(permits(&old, &good, &from_esp), Err("not-booted"));
+    // Who repairs a machine may fill either.
+    assert_eq!(permits(&old, &change::begin(&old, Slot::A), &Booted { recovery: true, ..running }), Ok(()));
+}
+
+/// The marks that an install raises stand on the signatures of what it has put into the other slot.
+#[test]
+fn a_newer_key_set_is_seen_when_it_is_signed_in_the_other_slot() {
+    let old = change::begin(&fresh(5), Slot::B);
+    let armed = change::arm(&old, Slot::B, &release(9));
+    let running = booted(&old, Slot::A);
+    assert_eq!((armed.marks().key_set_seen, armed.marks().signed_at), (3, 1009));
+    for (other, expected) in [
+        (Signed { signed_at: 1009, key_set: 3 }, Ok(())),
+        (Signed { signed_at: 1008, key_set: 3 }, Err(Forbidden::Unsigned("newest signed time"))),
+        (Signed { signed_at: 1009, key_set: 2 }, Err(Forbidden::Unsigned("newest key set"))),
+        (Signed::default(), Err(Forbidden::Unsigned("newest signed time"))),
+    ] {
+        assert_eq!(permit(&old, &armed, &running, || other), expected);
+    }
+    // Nobody reads the slot for a change that raises neither.
+    assert_eq!(permit(&old, &change::retry(&old), &running, || panic!("it was asked")), Ok(()));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -215,11 +300,92 @@ proptest! {
                 _ => vec![],
             };
             for new in changed {
-                prop_assert_eq!(permit(&block, &new, &now), Ok(()), "{:?}", step);
+                let other = || signed(&new, running.other());
+                prop_assert_eq!(permit(&block, &new, &now, other), Ok(()), "{:?}", step);
                 block = new;
             }
             prop_assert!(block.rollback_floor() <= block.slot(running).rollback_index || !block.slot(running).is_good());
             prop_assert!(!candidates(&block).is_empty(), "after {:?}: {:?}", step, block);
+        }
+    }
+
+    /// Whatever is written, again and again: no mark comes above what was signed, and a release on trial leaves the other as it is.
+    #[test]
+    fn no_lie_locks_the_machine_out(
+        writes in prop::collection::vec((edit(), edit(), any::<[bool; 2]>()), 1..20), on_trial in any::<bool>()
+    ) {
+        let armed = change::arm(&fresh(5), Slot::B, &release(6));
+        let mut block = if on_trial { armed.clone() } else { change::mark_good(&armed, Slot::B, true, false) };
+        let running = booted(&block, Slot::B);
+        let other = Signed { signed_at: 1007, key_set: 3 };
+        for (first, second, [also, as_good]) in writes {
+            let mut new = block.clone();
+            first.apply(&mut new);
+            if also {
+                second.apply(&mut new);
+            }
+            if as_good && !on_trial {
+                new.set_slot(Slot::B, &Entry { successful: 1, ..new.slot(Slot::B) });
+            }
+            let was_on_trial = !block.slot(Slot::B).is_good();
+            if permit(&block, &new, &running, || other).is_err() {
+                continue;
+            }
+            if was_on_trial && block.slot(Slot::A).is_good() {
+                // The write that ends the trial may be the one that forbids what came before.
+                let is_still = !new.slot(Slot::B).is_good();
+                prop_assert!(!is_still || refusal(&new, Slot::A) == refusal(&block, Slot::A));
+                prop_assert!(new.slot(Slot::A).priority >= block.slot(Slot::A).priority);
+            }
+            block = new;
+            let marks = block.marks();
+            prop_assert!(marks.rollback_floor <= 6 && marks.key_set_floor <= 2, "{:?}", marks);
+            prop_assert!(marks.signed_at <= 1007 && marks.key_set_seen <= 3, "{:?}", marks);
+            prop_assert_eq!((marks.loader_floor, marks.tuf), (0, [0; 3]));
+        }
+    }
+}
+
+/// One thing that a liar writes.
+#[derive(Clone, Debug)]
+enum Lie {
+    Mark(usize, u64),
+    Slot(bool, [u8; 5], u8),
+}
+
+fn edit() -> impl Strategy<Value = Lie> {
+    let value = prop_oneof![0u64..12, 1000u64..1012, any::<u64>(), Just(u64::MAX)];
+    prop_oneof![
+        (0usize..8, value).prop_map(|(mark, value)| Lie::Mark(mark, value)),
+        (any::<bool>(), any::<[u8; 5]>(), 4u8..9).prop_map(|(is_a, marks, digest)| {
+            let bounds = [16, 8, 2, 2, 8];
+            Lie::Slot(is_a, core::array::from_fn(|at| marks[at] % bounds[at]), digest)
+        }),
+    ]
+}
+
+impl Lie {
+    fn apply(&self, block: &mut Block) {
+        match *self {
+            Self::Mark(mark, value) => {
+                let (mut marks, small) = (block.marks(), value as u32);
+                match mark {
+                    0 => marks.rollback_floor = value,
+                    1 => marks.signed_at = value,
+                    2 => marks.key_set_floor = small,
+                    3 => marks.key_set_seen = small,
+                    4 => marks.loader_floor = small,
+                    at => marks.tuf[at - 5] = small,
+                }
+                block.set_marks(&marks);
+            }
+            Self::Slot(is_a, [priority, tries, successful, bad, unfinished_boots], digest) => {
+                let slot = if is_a { Slot::A } else { Slot::B };
+                let old = block.slot(slot);
+                let release_digest = if digest < 7 { old.release_digest } else { [digest; 32] };
+                let entry = Entry { priority, tries, successful, bad, unfinished_boots, release_digest, ..old };
+                block.set_slot(slot, &entry);
+            }
         }
     }
 }

@@ -37,6 +37,9 @@ pub const MAX_TRIES: u8 = 7;
 
 const IN_USE: u32 = 736;
 const SEQUENCE: usize = 16;
+const FLAGS: usize = 72;
+/// The running release is to be copied to the other slot.
+const COPY_DUE: u64 = 1;
 const DIGEST: usize = 4064;
 const SLOTS: [usize; 2] = [96, 352];
 const FAILED: usize = 608;
@@ -190,6 +193,9 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// So many of [`Marks::named`], from the first on, are raised by steps of this version.
+    const RAISED: usize = 4;
+
     /// Each with its name.
     fn named(&self) -> [(&'static str, u64); 8] {
         let [root, timestamp, snapshot] = self.tuf.map(u64::from);
@@ -287,6 +293,17 @@ impl Block {
         for (at, version) in [56, 60, 64].into_iter().zip(marks.tuf) {
             self.put(at, &version.to_le_bytes());
         }
+    }
+
+    /// Whether the running release is to be copied to the other slot, which it has made useless: also after a cut.
+    pub fn is_copy_due(&self) -> bool {
+        u64::from_le_bytes(self.get(FLAGS)) & COPY_DUE != 0
+    }
+
+    /// Sets that; other flags stay.
+    pub fn set_copy_due(&mut self, is_due: bool) {
+        let others = u64::from_le_bytes(self.get(FLAGS)) & !COPY_DUE;
+        self.put(FLAGS, &(others | if is_due { COPY_DUE } else { 0 }).to_le_bytes());
     }
 
     /// The slot that was booted last.
@@ -453,9 +470,9 @@ impl Current {
     }
 }
 
-/// The first write to a partition without a valid copy.
-pub fn first_write(mut block: Block) -> Write {
+/// The first writes to a partition without a valid copy: both the same, so that neither is missed when the other is lost.
+pub fn first_writes(mut block: Block) -> [Write; 2] {
     block.put(SEQUENCE, &1u64.to_le_bytes());
     block.seal();
-    Write { copy: 0, block }
+    [0, 1].map(|copy| Write { copy, block: block.clone() })
 }

@@ -1,8 +1,16 @@
 //! What a running system may make of the block: the kernel asks before it writes one, whoever wants it written.
+//!
+//! Every mark only grows, so one that was raised by a lie would lock the machine out of its updates for good. None rises above what somebody has signed:
+//!
+//! | mark | may rise to |
+//! |---|---|
+//! | rollback floor, key set floor | the running release's, once that is good |
+//! | newest signed time, newest key set | those of the running release, or of the one in the other slot by its signatures |
+//! | loader floor, channel versions | nowhere: no step of this version raises them, and nothing that this kernel verifies bounds them |
 
 use core::fmt;
 
-use crate::{Block, Entry, MAX_PRIORITY, MAX_TRIES, Slot};
+use crate::{Block, Entry, MAX_PRIORITY, MAX_TRIES, Marks, Slot};
 
 /// What was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +23,34 @@ pub struct Booted {
     pub rollback_index: u64,
     /// Version of the key set that the loader accepted it under.
     pub key_set: u32,
+    /// The newest time in its header and key set.
+    pub signed_at: u64,
+    /// It was booted to repair the machine, and proves nothing.
+    pub recovery: bool,
+}
+
+/// What the signatures of a release vouch for. All zero: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// The newest time in its header and key set.
+    pub signed_at: u64,
+    /// Version of its key set.
+    pub key_set: u32,
+}
+
+impl Signed {
+    /// The larger of each.
+    fn or(self, other: Self) -> Self {
+        Self { signed_at: self.signed_at.max(other.signed_at), key_set: self.key_set.max(other.key_set) }
+    }
+
+    /// What of these marks it does not vouch for.
+    fn lacks(self, marks: &Marks) -> Option<&'static str> {
+        if marks.signed_at > self.signed_at {
+            return Some("newest signed time");
+        }
+        (marks.key_set_seen > self.key_set).then_some("newest key set")
+    }
 }
 
 /// Why a change is not written.
@@ -26,6 +62,14 @@ pub enum Forbidden {
     Falls(&'static str),
     /// Nothing that runs here would be allowed any more.
     AboveRunning(&'static str),
+    /// The release that runs has not proved itself, and would forbid the one to fall back to.
+    OnTrial(&'static str),
+    /// It would rise above what anybody has signed.
+    Unsigned(&'static str),
+    /// It would rise, and nothing does that here.
+    Rises(&'static str),
+    /// The slot to fall back to, as long as the running one has not proved itself.
+    Fallback(Slot),
     /// A slot would be good that holds something else than what was booted.
     NotBooted(Slot),
     /// Of the slot that runs, which nobody can write.
@@ -43,6 +87,10 @@ impl Forbidden {
             Self::Outdated => "outdated",
             Self::Falls(_) => "falls",
             Self::AboveRunning(_) => "above-running",
+            Self::OnTrial(_) => "on-trial",
+            Self::Unsigned(_) => "unsigned",
+            Self::Rises(_) => "rises",
+            Self::Fallback(_) => "fallback",
             Self::NotBooted(_) => "not-booted",
             Self::Running => "running",
             Self::Bounds(_) => "bounds",
@@ -57,6 +105,12 @@ impl fmt::Display for Forbidden {
             Self::Outdated => f.write_str("it was not made from the block that counts now"),
             Self::Falls(what) => write!(f, "the {what} would fall"),
             Self::AboveRunning(what) => write!(f, "the {what} would forbid the running release"),
+            Self::OnTrial(what) => write!(f, "the {what} would rise for a release that is not good"),
+            Self::Unsigned(what) => write!(f, "the {what} would be one that nobody has signed"),
+            Self::Rises(what) => write!(f, "the {what} would rise, and nothing raises it here"),
+            Self::Fallback(slot) => {
+                write!(f, "slot {} would be changed, which is there to fall back to", slot.name())
+            }
             Self::NotBooted(slot) => write!(f, "slot {} would be good without having been booted", slot.name()),
             Self::Running => f.write_str("the release of the running slot would be another"),
             Self::Bounds(slot) => write!(f, "slot {}: priority, tries or mark outside their bounds", slot.name()),
@@ -65,30 +119,59 @@ impl fmt::Display for Forbidden {
     }
 }
 
-/// Whether `new` may follow `old`.
+/// Whether `new` may follow `old`. `other`: what the signatures of the release in the slot that does not run vouch for; asked only when that counts.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn permit(old: &Block, new: &Block, booted: &Booted) -> Result<(), Forbidden> {
+pub fn permit(old: &Block, new: &Block, booted: &Booted, other: impl FnOnce() -> Signed) -> Result<(), Forbidden> {
     if new.sequence() != old.sequence() {
         return Err(Forbidden::Outdated);
     }
     if let Some(at) = unknown_change(old, new) {
         return Err(Forbidden::Unknown(at));
     }
-    for ((what, before), (_, after)) in old.marks().named().into_iter().zip(new.marks().named()) {
+    for slot in Slot::ALL {
+        permit_slot(slot, &old.slot(slot), &new.slot(slot), booted)?;
+    }
+    permit_fallback(old, new, booted)?;
+    // Good by the write before, or by this one, which the rules for slots have let pass.
+    let is_good = booted.slot.is_some_and(|slot| new.slot(slot).is_good());
+    permit_marks(&old.marks(), &new.marks(), booted, is_good, other)
+}
+
+fn permit_marks(
+    before: &Marks,
+    after: &Marks,
+    booted: &Booted,
+    is_good: bool,
+    other: impl FnOnce() -> Signed,
+) -> Result<(), Forbidden> {
+    for ((what, before), (_, after)) in before.named().into_iter().zip(after.named()) {
         if after < before {
             return Err(Forbidden::Falls(what));
         }
     }
-    let (before, after) = (old.marks(), new.marks());
-    if after.rollback_floor > before.rollback_floor && after.rollback_floor > booted.rollback_index {
-        return Err(Forbidden::AboveRunning("rollback floor"));
+    let floors = [
+        ("rollback floor", before.rollback_floor, after.rollback_floor, booted.rollback_index),
+        ("key set floor", before.key_set_floor.into(), after.key_set_floor.into(), booted.key_set.into()),
+    ];
+    for (what, before, after, running) in floors {
+        if after > before && after > running {
+            return Err(Forbidden::AboveRunning(what));
+        }
+        if after > before && !is_good {
+            return Err(Forbidden::OnTrial(what));
+        }
     }
-    if after.key_set_floor > before.key_set_floor && after.key_set_floor > booted.key_set {
-        return Err(Forbidden::AboveRunning("key set floor"));
+    let known = Signed { signed_at: before.signed_at, key_set: before.key_set_seen }
+        .or(Signed { signed_at: booted.signed_at, key_set: booted.key_set });
+    if known.lacks(after).is_some()
+        && let Some(what) = known.or(other()).lacks(after)
+    {
+        return Err(Forbidden::Unsigned(what));
     }
-    Slot::ALL.into_iter().try_for_each(|slot| permit_slot(slot, &old.slot(slot), &new.slot(slot), booted))
+    let raised = before.named().into_iter().zip(after.named()).skip(Marks::RAISED).find(|(old, new)| old != new);
+    raised.map_or(Ok(()), |((what, _), _)| Err(Forbidden::Rises(what)))
 }
 
 fn permit_slot(slot: Slot, old: &Entry, new: &Entry, booted: &Booted) -> Result<(), Forbidden> {
@@ -106,6 +189,21 @@ fn permit_slot(slot: Slot, old: &Entry, new: &Entry, booted: &Booted) -> Result<
     Ok(())
 }
 
+/// As long as the running release is not good, the other slot, when it is, may only become more preferred: a rollback. Who has marked the running one good
+/// needs it no more; that this is not done by a lie nobody can tell here, but it is written down, and the machine stands on a release that has booted.
+fn permit_fallback(old: &Block, new: &Block, booted: &Booted) -> Result<(), Forbidden> {
+    let Some(running) = booted.slot.filter(|_| !booted.recovery) else { return Ok(()) };
+    let slot = running.other();
+    let (before, after) = (old.slot(slot), new.slot(slot));
+    if old.slot(running).is_good() || !before.is_good() {
+        return Ok(());
+    }
+    let preferred = Entry { priority: after.priority, unfinished_boots: after.unfinished_boots, ..before };
+    let is_kept =
+        after == preferred && after.priority >= before.priority && after.unfinished_boots <= before.unfinished_boots;
+    if is_kept { Ok(()) } else { Err(Forbidden::Fallback(slot)) }
+}
+
 /// The first byte that differs and is none of the fields that this crate sets. Sequence and digest are the writer's own.
 fn unknown_change(old: &Block, new: &Block) -> Option<usize> {
     let mut same = new.clone();
@@ -114,8 +212,6 @@ fn unknown_change(old: &Block, new: &Block) -> Option<usize> {
     }
     same.set_marks(&old.marks());
     same.put(crate::FAILED, &old.bytes[crate::FAILED..][..32 * crate::FAILED_MAX]);
-    same.put(LOADER_TRIES, &old.bytes[LOADER_TRIES..][..4]);
+    same.set_copy_due(old.is_copy_due());
     (0..crate::DIGEST).find(|&at| same.bytes[at] != old.bytes[at])
 }
-
-const LOADER_TRIES: usize = 52;

@@ -107,9 +107,11 @@ fn a_sequence_at_its_end_is_not_written() {
 
 #[test]
 fn an_empty_block_is_valid_and_boots_nothing() {
-    let write = first_write(Block::empty());
-    assert_eq!((write.copy, write.block.sequence()), (0, 1));
-    let block = Block::parse(write.block.bytes()).unwrap();
+    let [write, second] = first_writes(Block::empty());
+    assert_eq!((write.copy, second.copy, write.block.sequence()), (0, 1, 1));
+    let current = Current::of([write.block.bytes(), second.block.bytes()]).unwrap();
+    assert_eq!((current.copy, current.state), (0, State::Ok));
+    let block = current.block;
     assert!(candidates(&block).is_empty() && block.last_booted().is_none());
     assert_eq!(block.failed_releases().count(), 0);
 }

@@ -9,7 +9,7 @@ mod map;
 mod time;
 
 pub use map::{MapFull, MemoryMap};
-pub use time::Date;
+pub use time::{Date, DateSource, KnownDate};
 
 use core::fmt;
 use core::mem::{offset_of, size_of};

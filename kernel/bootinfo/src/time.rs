@@ -42,9 +42,69 @@ const fn is_leap(year: u16) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
+/// The last second that nanoseconds in an i64 tell, of the year 2262: a signed time behind it is none.
+const LAST: u64 = i64::MAX as u64 / 1_000_000_000;
+
+/// What is known of the date at boot, in seconds since 1970; 0: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownDate {
+    /// What the machine's clock shows.
+    pub clock: u64,
+    /// When the base was made.
+    pub base: u64,
+    /// The newest signed time that was verified on this machine: that time has been.
+    pub signed: u64,
+}
+
+/// What the date is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateSource {
+    /// The machine's clock.
+    Clock,
+    /// When the base was made.
+    Base,
+    /// The newest signed time.
+    Signed,
+}
+
+impl KnownDate {
+    /// The date; and where it is not the clock's, why.
+    #[must_use]
+    pub fn date(&self) -> (DateSource, u64, Option<&'static str>) {
+        let signed = if self.signed <= LAST { self.signed } else { 0 };
+        let (from, earliest) =
+            if signed > self.base { (DateSource::Signed, signed) } else { (DateSource::Base, self.base) };
+        let why = match from {
+            _ if self.clock >= earliest.max(1) => return (DateSource::Clock, self.clock, None),
+            _ if self.clock == 0 => "it shows no date",
+            DateSource::Signed => "it shows a date before the newest signed time",
+            _ => "it shows a date before the base was made",
+        };
+        (from, earliest, Some(why))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_stands_before_what_has_been_is_replaced() {
+        let known = |clock, base, signed| KnownDate { clock, base, signed }.date();
+        assert_eq!(known(50, 10, 20), (DateSource::Clock, 50, None));
+        assert_eq!(known(20, 10, 20), (DateSource::Clock, 20, None));
+        assert_eq!(known(19, 10, 20), (DateSource::Signed, 20, Some("it shows a date before the newest signed time")));
+        assert_eq!(known(0, 10, 20), (DateSource::Signed, 20, Some("it shows no date")));
+        assert_eq!(known(9, 10, 0), (DateSource::Base, 10, Some("it shows a date before the base was made")));
+        assert_eq!(known(9, 10, 10), (DateSource::Base, 10, Some("it shows a date before the base was made")));
+        assert_eq!(known(0, 0, 0), (DateSource::Base, 0, Some("it shows no date")));
+        // No lie stops the clock: such a time cannot be told.
+        assert_eq!(known(50, 10, u64::MAX), (DateSource::Clock, 50, None));
+        assert_eq!(
+            known(50, 10, LAST),
+            (DateSource::Signed, LAST, Some("it shows a date before the newest signed time"))
+        );
+    }
 
     const fn date(year: u16, month: u8, day: u8) -> Date {
         Date { year, month, day, hour: 0, minute: 0, second: 0, offset_minutes: 0 }

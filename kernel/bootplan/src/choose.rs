@@ -1,16 +1,16 @@
 //! Going through the candidates. Every change of the boot-control block is on the disk before it counts.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use bootctl::{
-    Block, Current, Entry, MAX_PRIORITY, Refusal, Slot, State, UNFINISHED_MAX, Write, candidates, change, reason,
-    refusal,
+    Block, Current, Entry, MAX_PRIORITY, Marks, Refusal, Slot, State, UNFINISHED_MAX, Write, candidates, change,
+    reason, refusal,
 };
 
+use crate::Control;
 use crate::image::{Blame, Floors, Image, LoadError};
 
 /// Where an image may come from.
@@ -36,8 +36,8 @@ impl Source {
 pub enum Disk {
     /// No boot-control block or no slots: `base.img` is all there can be.
     NoSlots,
-    /// Slots, and the boot-control block that counts, when one does.
-    Slots(Option<Box<Current>>),
+    /// Slots, and what was found of the boot-control block.
+    Slots(Control),
 }
 
 /// What the choice needs done.
@@ -75,7 +75,7 @@ pub struct Boot<B> {
     pub floors: Floors,
     /// It boots to be repaired: no packages, no persistent data.
     pub recovery: bool,
-    /// The boot-control block as it now stands on the disk.
+    /// The boot-control block as it now stands on the disk; `None` also when it is not known which one does.
     pub current: Option<Current>,
 }
 
@@ -85,26 +85,29 @@ pub struct Refused(pub Vec<Attempt>);
 
 /// Finds what to boot. `recovery`: a person at the console wants to repair the machine.
 pub fn choose<M: Machine>(machine: &mut M, disk: Disk, recovery: bool) -> Result<Boot<M::Buffer>, Refused> {
-    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new() };
+    let is_whole = matches!(&disk, Disk::Slots(control) if control.is_whole());
+    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new(), is_whole };
     let (floors, current, booted) = match disk {
         Disk::NoSlots => (Floors::default(), None, None),
-        Disk::Slots(Some(mut current)) => {
+        Disk::Slots(Control { current: Some(mut current), .. }) => {
             let floors = choice.floors(&mut current);
             let booted = if recovery { None } else { choice.take_candidate(&mut current, floors) };
             (floors, Some(*current), booted)
         }
-        Disk::Slots(None) => choice.rebuild(),
+        Disk::Slots(Control { current: None, .. }) => choice.rebuild(),
     };
+    // A kernel that looks for the disk with this block would not find it where the other copy can be read again.
+    let known = |current: Option<Current>| current.filter(|_| is_whole);
     if let Some((source, image)) = booted {
-        return Ok(Boot { source, image, floors, recovery, current });
+        return Ok(Boot { source, image, floors, recovery, current: known(current) });
     }
     if let Some(current) = &current
         && let Some((source, image)) = choice.take_any(&current.block, floors)
     {
-        return Ok(Boot { source, image, floors, recovery: true, current: Some(current.clone()) });
+        return Ok(Boot { source, image, floors, recovery: true, current: known(Some(current.clone())) });
     }
     match choice.load(Source::Esp, floors, [0; 32]) {
-        Ok(image) => Ok(Boot { source: Source::Esp, image, floors, recovery, current }),
+        Ok(image) => Ok(Boot { source: Source::Esp, image, floors, recovery, current: known(current) }),
         Err(_) => Err(Refused(choice.attempts)),
     }
 }
@@ -114,7 +117,11 @@ struct Choice<'m, M> {
     attempts: Vec<Attempt>,
     /// Whose images were looked at in this boot and are not booted.
     refused: Vec<Source>,
+    /// Both copies of the block are known: it can be written.
+    is_whole: bool,
 }
+
+const UNREAD: &str = "a copy cannot be read, and may be the one that counts: nothing is written";
 
 type Booted<B> = Option<(Source, Image<B>)>;
 
@@ -169,7 +176,7 @@ impl<M: Machine> Choice<'_, M> {
             self.failed("bootctl", source, &why);
             let mut changed = current.block.clone();
             let key_set_floor = floors.key_set.try_into().unwrap_or(marks.key_set_floor);
-            changed.set_marks(&bootctl::Marks { rollback_floor: floors.rollback, key_set_floor, ..marks });
+            changed.set_marks(&Marks { rollback_floor: floors.rollback, key_set_floor, ..marks });
             if let Err(why) = self.commit(current, &changed) {
                 self.failed("bootctl", source, &why);
             }
@@ -196,6 +203,9 @@ impl<M: Machine> Choice<'_, M> {
     fn commit(&mut self, current: &mut Current, changed: &Block) -> Result<(), String> {
         if *changed == current.block {
             return Ok(());
+        }
+        if !self.is_whole {
+            return Err(UNREAD.into());
         }
         let write = current.next(changed).ok_or("its sequence number is at its end")?;
         self.machine.write(&write)?;
@@ -284,51 +294,74 @@ impl<M: Machine> Choice<'_, M> {
         }
     }
 
-    /// No copy of the block is valid: made anew from the slots that verify. Both count as good, the newer one is preferred,
-    /// and the older one's index is the floor.
+    /// No copy of the block is valid: made anew from the slots that verify. Both count as good, the newer one is preferred, and the older one's index
+    /// is the floor. Where one could not be told just now, the best of the others boots, and the block waits for a boot that knows both: a slot that was
+    /// left out would be forgotten.
     fn rebuild(&mut self) -> (Floors, Option<Current>, Booted<M::Buffer>) {
-        let mut block = Block::empty();
-        let mut best: Booted<M::Buffer> = None;
-        let mut floors: Option<Floors> = None;
+        let (mut found, mut is_known) = (Vec::new(), true);
         for slot in Slot::ALL {
-            let Ok(image) = self.load(Source::Slot(slot), Floors::default(), [0; 32]) else { continue };
-            let index = image.header.rollback_index;
-            let newer = best.as_ref().is_none_or(|(_, other)| index > other.header.rollback_index);
-            let mut entry = Entry {
-                priority: if newer { MAX_PRIORITY } else { MAX_PRIORITY - 1 },
-                successful: 1,
-                rollback_index: index,
-                release_digest: image.release_digest,
-                key_set: image.key_set.try_into().unwrap_or(0),
-                ..Entry::EMPTY
-            };
-            let version = image.header.version.as_str().as_bytes();
-            entry.version[..version.len()].copy_from_slice(version);
-            if newer && let Some((Source::Slot(other), _)) = &best {
-                let lowered = Entry { priority: MAX_PRIORITY - 1, ..block.slot(*other) };
-                block.set_slot(*other, &lowered);
-            }
-            block.set_slot(slot, &entry);
-            let least = floors.unwrap_or(Floors { rollback: u64::MAX, key_set: u64::MAX });
-            let (rollback, key_set) = (least.rollback.min(index), least.key_set.min(image.key_set));
-            floors = Some(Floors { rollback, key_set });
-            if newer {
-                block.set_last_booted(slot);
-                best = Some((Source::Slot(slot), image));
+            // One after the other: there may not be memory for two.
+            match self.load(Source::Slot(slot), Floors::default(), [0; 32]) {
+                Ok(image) => found.push((slot, entry_of(&image))),
+                Err(error) => is_known &= matches!(error, LoadError::Absent(_)) || error.blame() == Blame::Image,
             }
         }
-        let Some(floors) = floors else { return (Floors::default(), None, None) };
-        let key_set_floor = floors.key_set.try_into().unwrap_or(0);
-        block.set_marks(&bootctl::Marks { rollback_floor: floors.rollback, key_set_floor, ..block.marks() });
-        let write = bootctl::first_write(block);
-        match self.machine.write(&write) {
+        found.sort_by_key(|(_, entry)| core::cmp::Reverse(entry.rollback_index));
+        let mut block = Block::empty();
+        for (&(slot, entry), lower) in found.iter().zip(0..) {
+            block.set_slot(slot, &Entry { priority: MAX_PRIORITY - lower, ..entry });
+        }
+        let smallest = |of: fn(&Entry) -> u64| found.iter().map(|(_, entry)| of(entry)).min();
+        let floors = smallest(|entry| entry.rollback_index).zip(smallest(|entry| entry.key_set.into()));
+        let Some((rollback, key_set)) = floors else { return (Floors::default(), None, None) };
+        let floors = Floors { rollback, key_set };
+        let best = found.iter().find_map(|(slot, entry)| {
+            let source = Source::Slot(*slot);
+            Some((source, self.load(source, floors, entry.release_digest).ok()?))
+        });
+        let Some((Source::Slot(slot), _)) = &best else { return (floors, None, None) };
+        block.set_last_booted(*slot);
+        let key_set_floor = key_set.try_into().unwrap_or(0);
+        block.set_marks(&Marks { rollback_floor: rollback, key_set_floor, ..block.marks() });
+        let current = if !self.is_whole {
+            self.failed("bootctl", Source::Slot(*slot), &UNREAD);
+            None
+        } else if !is_known {
+            let why = "it is not made anew: a slot could not be told, and would be forgotten";
+            self.failed("bootctl", Source::Slot(*slot), &why);
+            None
+        } else {
+            self.write_anew(*slot, block)
+        };
+        (floors, current, best)
+    }
+
+    fn write_anew(&mut self, slot: Slot, block: Block) -> Option<Current> {
+        let [first, second] = bootctl::first_writes(block);
+        let written = [&first, &second].map(|write| self.machine.write(write));
+        for why in written.iter().filter_map(|written| written.as_ref().err()) {
+            self.failed("bootctl", Source::Slot(slot), &format_args!("cannot write a new block: {why}"));
+        }
+        match written {
+            [Ok(()), Ok(())] => Some(Current::written(first)),
             // The other copy is still damaged; the next change of the block is written there.
-            Ok(()) => (floors, Some(Current { state: State::OneCopy, ..Current::written(write) }), best),
-            Err(why) => {
-                let source = best.as_ref().map_or(Source::Esp, |(source, _)| *source);
-                self.failed("bootctl", source, &format_args!("cannot write a new block: {why}"));
-                (floors, None, best)
-            }
+            [Ok(()), Err(_)] => Some(Current { state: State::OneCopy, ..Current::written(first) }),
+            [Err(_), Ok(())] => Some(Current { state: State::OneCopy, ..Current::written(second) }),
+            [Err(_), Err(_)] => None,
         }
     }
+}
+
+/// What the block remembers of an image that verifies.
+fn entry_of<B>(image: &Image<B>) -> Entry {
+    let mut entry = Entry {
+        successful: 1,
+        rollback_index: image.header.rollback_index,
+        release_digest: image.release_digest,
+        key_set: image.key_set.try_into().unwrap_or(0),
+        ..Entry::EMPTY
+    };
+    let version = image.header.version.as_str().as_bytes();
+    entry.version[..version.len()].copy_from_slice(version);
+    entry
 }

@@ -49,6 +49,8 @@ pub struct Accepted {
     pub digest: [u8; 32],
     /// Version of the key set that its signers stand in.
     pub key_set: u64,
+    /// That set's keys are throw-away.
+    pub is_dev: bool,
 }
 
 /// Reads a header area and says whose it is. In a loader: [`release::trust::accept`] with its roots.
@@ -164,7 +166,7 @@ pub enum LoadError {
         /// Of the machine.
         floor: u64,
     },
-    /// From a file, which only throw-away releases boot from.
+    /// From a file, which only releases of throw-away keys boot from.
     NotDev,
     /// Not the release that the boot-control block names.
     OtherRelease,
@@ -223,7 +225,7 @@ impl fmt::Display for LoadError {
             Self::Trust(error) => error.fmt(f),
             Self::BelowFloor { index, floor } => write!(f, "rollback index {index} is below the floor {floor}"),
             Self::OldKeys { key_set, floor } => write!(f, "key set {key_set} is below the floor {floor}"),
-            Self::NotDev => f.write_str("only a release marked dev boots from a file"),
+            Self::NotDev => f.write_str("only a release marked dev, by throw-away keys, boots from a file"),
             Self::OtherRelease => f.write_str("the header is not of the release that the boot-control block names"),
             Self::Digest(what) => write!(f, "the SHA-256 of the {what} is not the one in the header"),
             Self::Kernel(error) => error.fmt(f),
@@ -249,7 +251,7 @@ pub fn load<M: Memory>(
     memory: &mut M,
     conditions: &Conditions<'_>,
 ) -> Result<Image<M::Buffer>, LoadError> {
-    let (Accepted { header, digest: release_digest, key_set }, area) = load_header(store, memory, conditions)?;
+    let (Accepted { header, digest: release_digest, key_set, .. }, area) = load_header(store, memory, conditions)?;
     // The header was held to the slot's size: all of the section is there.
     let stays = header.flags_optional & release::FLAG_BASE_ON_DISK != 0 && store.is_partition();
     let mut section = |kind: SectionKind| match header.section(kind) {
@@ -284,7 +286,9 @@ pub fn load_header<M: Memory>(
     let header = &accepted.header;
     let slot_size = if store.is_partition() { store.size() } else { u64::MAX };
     header.check_for(PRODUCT, conditions.profile, slot_size).map_err(LoadError::Release)?;
-    if !store.is_partition() && header.flags_critical & release::FLAG_DEV == 0 {
+    // Both: a release with built-in passwords that real keys signed is marked dev too.
+    let is_dev = header.flags_critical & release::FLAG_DEV != 0 && accepted.is_dev;
+    if !store.is_partition() && !is_dev {
         return Err(LoadError::NotDev);
     }
     let Floors { rollback, key_set } = conditions.floors;

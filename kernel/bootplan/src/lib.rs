@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 //! What the loader boots, decided without firmware: [`image`] reads and checks a slot image through two interfaces, one that
 //! gives bytes and one that gives memory; [`choose`] goes through the candidates, and writes what the boot-control block must
-//! remember before it lets one of them boot.
+//! remember before it lets one of them boot; [`Control`] is what was found of that block.
 //!
 //! The order of a choice (docs/formats/bootctl.md, "Which slot boots"):
+//!
+//! A copy of the block that cannot be read may be the one that counts: then the choice is made by the other, or as without any, and nothing is written.
 //!
 //! 0. Floors that no good slot stands on are damage.
 //! 1. A slot whose tries have come to 0 becomes unbootable.
@@ -17,8 +19,13 @@
 extern crate alloc;
 
 mod choose;
+mod copies;
+#[cfg(test)]
+mod copies_tests;
 pub mod image;
 #[cfg(test)]
 mod tests;
+
+pub use copies::{ATTEMPTS, Control};
 
 pub use choose::{Attempt, Boot, Disk, Machine, Refused, Source, choose};

@@ -61,7 +61,11 @@ fn prepare_panic() {
     {
         panic::set_symbols(symbols);
     }
-    panic::set_policy(command_line(), matches!(info.slot, bootinfo::slot::A | bootinfo::slot::B));
+    panic::set_policy(command_line(), is_from_slot(info));
+}
+
+fn is_from_slot(info: &BootInfo) -> bool {
+    matches!(info.slot, bootinfo::slot::A | bootinfo::slot::B)
 }
 
 /// What the loader, or else the firmware's tables, told the kernel to do.
@@ -184,6 +188,8 @@ fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
     let mut info: BootInfo = kmap::read_plain(bytes(block, size_of::<BootInfo>()), 0).expect("a whole block");
     info.keep_known();
     info.check().unwrap_or_else(|error| panic!("boot-info block at {block:#x}: {error}"));
+    // A panic from here on starts the machine again as soon as it is known how; the command line may say otherwise later.
+    panic::set_policy("", is_from_slot(&info));
     let count = info.memory_map_count as usize;
     assert!(count <= storage.len(), "memory map of {count} regions; {} are the most", storage.len());
     let map = bytes(info.memory_map, count * size_of::<Region>());

@@ -2,12 +2,13 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use bootinfo::{DateSource, KnownDate};
 use linux::types::Timespec;
 
 use crate::arch::timer;
 use crate::mm::PageRef;
 use crate::sync::{Rank, SpinLock};
-use crate::{boot, event};
+use crate::{boot, event, fs};
 
 /// Nanoseconds from 1970 to power-on.
 static OFFSET: AtomicU64 = AtomicU64::new(0);
@@ -30,18 +31,21 @@ pub fn realtime() -> Timespec {
     Timespec::from_nanos(since_power_on().saturating_add(offset_nanos()))
 }
 
-/// Sets the date to what the machine's clock says. It is not `earliest`, when the base was made, or later: it stopped, or was never set,
-/// and the date is `earliest` until somebody knows better.
-pub fn start(earliest: Timespec) {
+/// Sets the date to what the machine's clock says. Where it says less than what is known to have been, when the base was `made` or the newest signed time,
+/// it stopped or was never set, and the date is that until somebody knows better.
+pub fn start(made: Timespec) {
     let info = boot::info();
-    let source = if info.slot == bootinfo::slot::INITRD { "rtc" } else { "firmware" };
-    let earliest = u64::try_from(earliest.sec).unwrap_or(0);
-    let (source, time, since) = if info.time >= earliest.max(1) {
-        (source, info.time, info.time_ticks)
-    } else {
-        let why = if info.time == 0 { "it shows no date" } else { "it shows a date before the base was made" };
-        event!("clock.error", what = source, why = why, time = info.time);
-        ("base", earliest, timer::ticks())
+    let base = u64::try_from(made.sec).unwrap_or(0);
+    let known = KnownDate { clock: info.time, base, signed: fs::newest_signed_time() };
+    let (from, time, why) = known.date();
+    let clock = if info.slot == bootinfo::slot::INITRD { "rtc" } else { "firmware" };
+    if let Some(why) = why {
+        event!("clock.error", what = clock, why = why, time = info.time);
+    }
+    let (source, since) = match from {
+        DateSource::Clock => (clock, info.time_ticks),
+        DateSource::Base => ("base", timer::ticks()),
+        DateSource::Signed => ("signed", timer::ticks()),
     };
     let since = timer::ticks_to_duration(timer::ticks().saturating_sub(since));
     set_realtime(time.saturating_mul(1_000_000_000).saturating_add(since.as_nanos() as u64));

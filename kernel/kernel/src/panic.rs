@@ -14,7 +14,7 @@ use crate::arch::trap::TrapFrame;
 use crate::arch::{backtrace, cpu, psci, sysreg};
 use crate::drivers::{console, watchdog};
 use crate::sync::Once;
-use crate::{event, events, platform};
+use crate::{event, events};
 
 /// Events that the report repeats.
 const EVENTS_SHOWN: usize = 64;
@@ -94,7 +94,7 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
         Ok(_) => {}
         Err(first) if first == this => {
             console::write_dying(b"\nsecond panic on the way; stopped\n");
-            if REBOOT.load(Ordering::Relaxed) && platform::try_get().is_some() {
+            if REBOOT.load(Ordering::Relaxed) && psci::is_known() {
                 psci::system_reset();
             }
             cpu::halt();
@@ -127,7 +127,7 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
 
 /// A boot that cannot go on, and says so without a panic: the machine starts again where it would after one.
 pub fn restart_by_policy() {
-    if (REBOOT.load(Ordering::Relaxed) || watchdog::counts()) && platform::try_get().is_some() {
+    if (REBOOT.load(Ordering::Relaxed) || watchdog::counts()) && psci::is_known() {
         event!("system.reboot");
         psci::system_reset();
     }

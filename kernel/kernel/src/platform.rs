@@ -8,6 +8,7 @@ use bootinfo::Region as MemoryRegion;
 use platform::acpi::PhysicalMemory;
 use platform::{ArrayVec, Conduit, GicVersion, PciSpace, Platform, Source, Trigger, UartKind};
 
+use crate::arch::psci;
 use crate::event;
 use crate::events::Hex;
 use crate::mm::kmap;
@@ -61,6 +62,10 @@ pub fn init_acpi(rsdp: u64, regions: &[MemoryRegion]) -> &'static Platform {
 fn init(read: impl FnOnce(&mut Platform) -> Result<(), platform::Error>) -> &'static Platform {
     let edited = PLATFORM.edit(|platform| {
         if let Err(error) = read(platform) {
+            // What was read may be enough to start again, for another slot to be tried.
+            if let Some(found) = platform.psci {
+                psci::remember(found.conduit);
+            }
             panic!("cannot run on this machine: {error}");
         }
     });

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::arch::asm;
 use core::fmt::{Display, Write};
+use core::time::Duration;
 
 /// CNTVCT_EL0: the count that the kernel's events are timed by too.
 pub fn ticks() -> u64 {
@@ -18,6 +19,11 @@ fn frequency() -> u64 {
     // SAFETY: reads a register that holds a constant.
     unsafe { asm!("mrs {}, CNTFRQ_EL0", out(reg) hertz, options(nomem, nostack)) };
     hertz.max(1)
+}
+
+/// How many counts a time takes.
+pub fn ticks_in(time: Duration) -> u64 {
+    (u128::from(frequency()) * time.as_millis() / 1000) as u64
 }
 
 /// Prints one event. Values are quoted where they must be.

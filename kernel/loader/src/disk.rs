@@ -1,10 +1,13 @@
 //! The disk that this program was loaded from: its partitions, its boot-control block, the files beside this program.
 
+use core::time::Duration;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use bootctl::{Current, SIZE, Slot, State, Write};
+use bootctl::{SIZE, Slot, State, Write};
+use bootplan::Control;
 use bootplan::image::{LoadError, Store};
 use gpt::{ENTRIES, Guid, Partition, SECTOR, Table, Unreadable, types};
 use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol};
@@ -21,6 +24,8 @@ use crate::memory::Pages;
 
 /// Largest single read: firmware drivers differ in what they take at once.
 const READ_MAX: usize = 4 << 20;
+/// What could not be read may be read after so long.
+const BEFORE_AGAIN: Duration = Duration::from_millis(100);
 
 /// Opens a protocol beside the drivers that use it: an exclusive open would stop the file system's own driver.
 fn open<P: ProtocolPointer + ?Sized>(handle: Handle) -> uefi::Result<ScopedProtocol<P>> {
@@ -65,21 +70,24 @@ impl Medium {
         if self.layout.slots.iter().all(Option::is_none) {
             return bootplan::Disk::NoSlots;
         }
-        let mut copies = Box::new([[0; SIZE]; 2]);
-        for (copy, offset) in copies.iter_mut().zip(bootctl::OFFSETS) {
-            if let Err(why) = disk.read_in(&partition, offset, copy) {
-                event!("loader.error", what = "bootctl", where = format_args!("byte {offset}"), why = why);
-            }
-        }
-        let current = Current::of([&copies[0], &copies[1]]);
-        match &current {
-            Some(current) => {
-                let state = if current.state == State::Ok { "ok" } else { "one-copy" };
-                event!("loader.bootctl", sequence = current.block.sequence(), copy = current.copy, state = state);
-            }
-            None => event!("loader.bootctl", sequence = 0, copy = "none", state = "none"),
-        }
-        bootplan::Disk::Slots(current.map(Box::new))
+        let control = Control::read(|copy, into| {
+            disk.read_in(&partition, bootctl::OFFSETS[copy], into).inspect_err(|why| {
+                event!("loader.error", what = "bootctl", where = format_args!("copy {copy}"), why = why);
+                boot::stall(BEFORE_AGAIN);
+            })
+        });
+        let (sequence, copy) = control
+            .current
+            .as_ref()
+            .map_or((0, String::from("none")), |current| (current.block.sequence(), current.copy.to_string()));
+        let state = match &control.current {
+            _ if !control.is_whole() => "unread",
+            Some(current) if current.state == State::Ok => "ok",
+            Some(_) => "one-copy",
+            None => "none",
+        };
+        event!("loader.bootctl", sequence = sequence, copy = copy, state = state);
+        bootplan::Disk::Slots(control)
     }
 
     /// A slot's partition.

@@ -42,6 +42,12 @@ use memory::{Firmware, Pages};
 const PROFILE: Option<&str> = option_env!("SWIFT_PROFILE");
 /// How long the reasons stay on the screen before the machine starts anew.
 const REASONS_SHOWN: Duration = Duration::from_secs(300);
+/// R is looked for so long, and so often: a key that is held down repeats itself ten times a second or more.
+const R_WINDOW: Duration = Duration::from_millis(400);
+const R_LOOK: Duration = Duration::from_millis(10);
+/// What was typed before has come when nothing came for so long; who types on, or holds a key down, is waited for no longer than this.
+const QUIET: Duration = Duration::from_millis(100);
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 #[entry]
 fn main() -> Status {
@@ -94,14 +100,39 @@ impl Machine for Loader<'_> {
 /// Who signed a release, held to root's keys.
 fn accept(area: &[u8], roots: &Roots<'_>) -> Result<Accepted, TrustError> {
     let trusted = trust::accept(area, roots)?;
-    Ok(Accepted { header: trusted.header, digest: trusted.digest, key_set: trusted.key_set.version })
+    let (key_set, is_dev) = (trusted.key_set.version, trusted.key_set.is_dev);
+    Ok(Accepted { header: trusted.header, digest: trusted.digest, key_set, is_dev })
 }
 
-/// Whether somebody at the console has pressed R: a key that is held down is seen, and nobody is waited for.
+/// Whether somebody at the console presses R now, or holds it down. What was typed before, for another program or in haste, is no wish to repair anything.
 fn is_recovery_asked_for() -> bool {
+    drain_keys();
+    let end = ticks().saturating_add(console::ticks_in(R_WINDOW));
     let is_r = |key: Key| matches!(key, Key::Printable(letter) if matches!(char::from(letter), 'r' | 'R'));
-    // As many as a keyboard buffers.
-    (0..64).map_while(|_| system::with_stdin(|input| input.read_key()).ok().flatten()).any(is_r)
+    while ticks() < end {
+        match read_key() {
+            Some(key) if is_r(key) => return true,
+            Some(_) => {}
+            None => boot::stall(R_LOOK),
+        }
+    }
+    false
+}
+
+fn read_key() -> Option<Key> {
+    system::with_stdin(|input| input.read_key()).ok().flatten()
+}
+
+/// Forgets what was typed, until nothing has come for a while: a terminal's bytes reach the firmware a few at a time. A key that is held down never ends.
+fn drain_keys() {
+    let end = ticks().saturating_add(console::ticks_in(DRAIN_MAX));
+    let mut quiet = ticks().saturating_add(console::ticks_in(QUIET));
+    while ticks() < end.min(quiet) {
+        match read_key() {
+            Some(_) => quiet = ticks().saturating_add(console::ticks_in(QUIET)),
+            None => boot::stall(R_LOOK),
+        }
+    }
 }
 
 fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, started: u64) -> Status {
@@ -155,6 +186,7 @@ fn wait_then_restart() -> Status {
     uefi::println!("Any key returns to the firmware; without one the machine restarts in 5 minutes.");
     // The firmware's own watchdog would cut the wait short on some machines.
     let _ = boot::set_watchdog_timer(0, 0x1_0000, None);
+    drain_keys();
     let key = system::with_stdin(|input| input.wait_for_key_event());
     // SAFETY: no notification function is given, so none can run at a wrong time or outlive its data.
     let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) };

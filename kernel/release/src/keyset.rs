@@ -20,6 +20,8 @@ pub const ED25519: u16 = 1;
 /// ECDSA P-256 with SHA-256.
 pub const ECDSA_P256: u16 = 2;
 
+/// Where a set has its time.
+pub(crate) const SIGNED_AT: usize = 24;
 const FIXED: usize = 64;
 const ROLE: usize = 16;
 const KEY: usize = 128;
@@ -79,11 +81,34 @@ pub struct KeySet<'a> {
 }
 
 impl<'a> KeySet<'a> {
+    /// One that vouches for nothing: to be filled.
+    pub const EMPTY: Self = Self {
+        version: 0,
+        signed_at: 0,
+        expires: 0,
+        is_dev: false,
+        digest: [0; 32],
+        keys: ArrayVec::new_const(),
+        signatures: ArrayVec::new_const(),
+        thresholds: ArrayVec::new_const(),
+    };
+
     /// Reads a key set, which is all of `bytes`.
     ///
     /// # Errors
     /// What rule of the format it breaks.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, &'static str> {
+        let mut set = Self::EMPTY;
+        set.read(bytes)?;
+        Ok(set)
+    }
+
+    /// The same where it lies, for who has no stack for another one. After an error nothing in it is to be believed.
+    ///
+    /// # Errors
+    /// What rule of the format it breaks.
+    #[inline(never)]
+    pub fn read(&mut self, bytes: &'a [u8]) -> Result<(), &'static str> {
         let fixed: &[u8; FIXED] = bytes.first_chunk().ok_or("it ends inside its head")?;
         if bytes.len() > MAX_BYTES {
             return Err("it has more than 8192 bytes");
@@ -113,18 +138,21 @@ impl<'a> KeySet<'a> {
         if !(1..=MAX_SIGNATURES).contains(&signatures) || reserved != 0 {
             return Err("its signatures are not 1 to 8");
         }
-        let set = Self {
-            version: u64_at(fixed, 16),
-            signed_at: u64_at(fixed, 24),
-            expires: u64_at(fixed, 32),
-            is_dev: u32_at(fixed, 40) & FLAG_DEV != 0,
-            digest: Sha256::digest(signed).into(),
-            thresholds: roles.chunks_exact(ROLE).map(|row| role(row, is_strict)).collect::<Result<_, _>>()?,
-            keys: keys.chunks_exact(KEY).map(|row| key(row, is_strict)).collect::<Result<_, _>>()?,
-            signatures: entries(&rest[8..], signatures)?,
-        };
-        set.check()?;
-        Ok(set)
+        self.version = u64_at(fixed, 16);
+        self.signed_at = u64_at(fixed, SIGNED_AT);
+        self.expires = u64_at(fixed, 32);
+        self.is_dev = u32_at(fixed, 40) & FLAG_DEV != 0;
+        self.digest = Sha256::digest(signed).into();
+        self.thresholds.clear();
+        for row in roles.chunks_exact(ROLE) {
+            self.thresholds.push(role(row, is_strict)?);
+        }
+        self.keys.clear();
+        for row in keys.chunks_exact(KEY) {
+            self.keys.push(key(row, is_strict)?);
+        }
+        self.signatures = entries(&rest[8..], signatures)?;
+        self.check()
     }
 
     /// Each role and key once, each key for something, and no role that its keys cannot satisfy.

@@ -6,15 +6,20 @@ use arrayvec::ArrayVec;
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
 
 use crate::keyset::{self, ED25519, KeySet, MAX_KEYS, Role};
+use crate::le::{u32_at, u64_at};
 use crate::roots::MAX_QUORUMS;
 use crate::signatures::{Signature, SignatureArea};
-use crate::{FLAG_DEV, HEADER_SIZE, Header, ReleaseError};
+use crate::{AREA_SIZE, FLAG_DEV, HEADER_SIZE, Header, ReleaseError};
 
 /// Under root's signature of a key set.
 const KEY_SET_DOMAIN: &[u8] = b"swift-os/key-set/v1\0";
 /// Under a signature of a release.
 const RELEASE_DOMAIN: &[u8] = b"swift-os/release-header/v1\0";
 const MESSAGE_MAX: usize = 64;
+/// Where a header has its time, and a signature area the length of its key set and the key set (docs/formats/release-header.md).
+const SIGNED_AT: usize = 120;
+const KEY_SET_LENGTH_AT: usize = HEADER_SIZE + 16;
+const KEY_SET_AT: usize = HEADER_SIZE + 32;
 
 /// Which of root's keys sign together, and how many of them must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,27 +118,70 @@ pub struct Trusted<'a> {
     pub digest: [u8; 32],
 }
 
+impl Trusted<'_> {
+    /// The newest time that was signed with it, in header or key set; seconds since 1970, 0: none is told.
+    #[must_use]
+    pub fn signed_at(&self) -> u64 {
+        self.header.signed_at.max(self.key_set.signed_at)
+    }
+}
+
+/// [`Trusted::signed_at`] of an area that was verified before: its form is not looked at again. 0 for what cannot have been.
+#[must_use]
+pub fn newest_time(area: &[u8]) -> u64 {
+    if area.len() < AREA_SIZE {
+        return 0;
+    }
+    let has_key_set = u32_at(area, KEY_SET_LENGTH_AT) > 0;
+    u64_at(area, SIGNED_AT).max(if has_key_set { u64_at(area, KEY_SET_AT + keyset::SIGNED_AT) } else { 0 })
+}
+
 /// Reads header and signature area, the first [`crate::AREA_SIZE`] bytes of a slot image, and holds them to root's keys.
 ///
 /// # Errors
 /// What is wrong, or who did not sign.
 pub fn accept<'a>(image: &'a [u8], roots: &Roots<'_>) -> Result<Trusted<'a>, TrustError> {
     let header = Header::parse(image)?;
+    let mut key_set = KeySet::EMPTY;
+    let digest = hold(image, header.flags_critical, roots, &mut key_set)?;
+    Ok(Trusted { header, key_set, digest })
+}
+
+/// The same for who wants the newest signed time alone, and has a small stack: the key set that is filled lies elsewhere.
+///
+/// # Errors
+/// As [`accept`].
+pub fn accept_time<'a>(image: &'a [u8], roots: &Roots<'_>, key_set: &mut KeySet<'a>) -> Result<u64, TrustError> {
+    let (flags, signed_at) = flags_and_time(image)?;
+    hold(image, flags, roots, key_set)?;
+    Ok(signed_at.max(key_set.signed_at))
+}
+
+/// Of the header, which is gone from the stack afterwards.
+#[inline(never)]
+fn flags_and_time(image: &[u8]) -> Result<(u64, u64), TrustError> {
+    let header = Header::parse(image)?;
+    Ok((header.flags_critical, header.signed_at))
+}
+
+/// Holds what was read to those who must have signed it. The digest of the header's bytes.
+#[inline(never)]
+fn hold<'a>(image: &'a [u8], flags: u64, roots: &Roots<'_>, key_set: &mut KeySet<'a>) -> Result<[u8; 32], TrustError> {
     let area = SignatureArea::parse(image)?;
     let raw: &[u8; HEADER_SIZE] = image.first_chunk().ok_or(ReleaseError::Truncated(image.len()))?;
     let digest = crate::digest(raw);
-    let key_set = KeySet::parse(area.key_set).map_err(TrustError::KeySet)?;
-    check_root(&key_set, roots)?;
+    key_set.read(area.key_set).map_err(TrustError::KeySet)?;
+    check_root(key_set, roots)?;
     let wanted = key_set.threshold(Role::Release).ok_or(TrustError::NoRole)?;
     let keys = key_set.keys.iter().filter(|key| key.algorithm == ED25519 && key.may(Role::Release));
     let signed = signers(RELEASE_DOMAIN, &digest, &area.signatures, keys.map(|key| (key.id, key.bytes)));
     if signed < wanted {
         return Err(TrustError::Release { signed, wanted });
     }
-    if key_set.is_dev && header.flags_critical & FLAG_DEV == 0 {
+    if key_set.is_dev && flags & FLAG_DEV == 0 {
         return Err(TrustError::Unmarked);
     }
-    Ok(Trusted { header, key_set, digest })
+    Ok(digest)
 }
 
 /// Holds a key set to root's keys.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::AREA_SIZE;
 use crate::keyset::{KeySet, Role};
 use crate::tests::{patched, unhex, vectors_of};
-use crate::trust::{Roots, TrustError, accept, check_root};
+use crate::trust::{Roots, TrustError, accept, accept_time, check_root, newest_time};
 
 fn vectors() -> (Value, Vec<u8>, Vec<[u8; 32]>) {
     let (index, base) = vectors_of("trust");
@@ -21,6 +21,12 @@ fn the_shared_vectors_are_accepted_or_refused_as_they_say() {
     let roots = Roots::of(&keys, index["threshold"].as_u64().unwrap() as u32);
     for case in index["cases"].as_array().unwrap() {
         let (name, image) = (&case["name"], patched(case, &base));
+        let mut key_set = KeySet::EMPTY;
+        let time = accept_time(&image, &roots, &mut key_set);
+        assert_eq!(time, accept(&image, &roots).map(|trusted| trusted.signed_at()), "{}", case["name"]);
+        if let Ok(time) = time {
+            assert_eq!(newest_time(&image), time, "{}", case["name"]);
+        }
         match accept(&image, &roots) {
             Ok(_) => assert_eq!(case["expect"], "ok", "{name}"),
             Err(error) => {

@@ -41,6 +41,7 @@ CATALOGUE = (
     Scenario("three-updates", RELEASE_GATE, good.three_in_a_row, 6, signs=True),
     Scenario("cancelled-and-resumed", RELEASE_GATE, good.cancelled_and_resumed, 2),
     Scenario("cut-and-resumed", RELEASE_GATE, good.cut_and_resumed, 3),
+    Scenario("commit-cut", RELEASE_GATE, good.commit_cut, 3),
     Scenario("root-writes-nothing", RELEASE_GATE, good.root_writes_nothing, 1),
     Scenario("refusals", RELEASE_GATE, trust.refusals, 1, signs=True),
     Scenario("keys-rotated-and-kept", RELEASE_GATE, trust.rotated_and_kept, 2, signs=True),

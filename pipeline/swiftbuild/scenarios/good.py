@@ -139,6 +139,25 @@ def cut_and_resumed(bench: Bench) -> None:
         machine.cut()
 
 
+def commit_cut(bench: Bench) -> None:
+    """The power fails while a commit copies the release to the other slot: the next boot takes the copy up again."""
+    machine = bench.machine()
+    with machine.running_from("a", bench.before.version) as person:
+        machine.install(person)
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", bench.after.version) as person:
+        person.output("update mark-good", seconds=INSTALL_SECONDS)
+        person.console.send("update commit\n")
+        person.console.event("update.copy", seconds=INSTALL_SECONDS)
+        machine.cut()
+    with machine.running_from("b", bench.after.version) as person:
+        person.console.event("update.installed", seconds=INSTALL_SECONDS, version=bench.after.version)
+        both = machine.status(person)["slots"]
+        require("slots", [both[slot]["state"] for slot in "ab"], ["good", "good"])
+        require("release of slot a", both["a"]["release"], both["b"]["release"])
+        machine.cut()
+
+
 def root_writes_nothing(bench: Bench) -> None:
     """root tries every way to what updates are made of; nothing is written, and the service is still init's own."""
     machine = bench.machine()

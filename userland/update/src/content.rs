@@ -113,13 +113,3 @@ fn name(section: &Section) -> &'static str {
     let known = [Kernel, Erofs, Verity, Loader, Symbols].into_iter().find(|&kind| kind as u32 == section.kind);
     known.map_or("section", SectionKind::name)
 }
-
-/// Looks at all of it at once.
-///
-/// # Errors
-/// What is wrong.
-pub fn check(area: &[u8], header: &Header, source: &mut (impl Source + ?Sized)) -> Result<(), Fault> {
-    let mut check = Check::new(area, header);
-    while !check.step(source)? {}
-    Ok(())
-}

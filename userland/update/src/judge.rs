@@ -170,7 +170,7 @@ pub fn remembered(trusted: &Trusted<'_>) -> change::Release {
         version,
         rollback_index: trusted.header.rollback_index,
         key_set: trusted.key_set.version as u32,
-        signed_at: trusted.header.signed_at.max(trusted.key_set.signed_at),
+        signed_at: trusted.signed_at(),
     }
 }
 

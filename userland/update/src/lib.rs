@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `facts` | what the loader held the running system to |
 //! | `judge` | whether a release may be installed here |
+//! | `checks` | both slots read and held to what was signed, for orders that ask for it |
+//! | `console` | what who gave an order is told |
 //! | `content` | a slot's contents against the digests of its header |
 //! | `install` | from the first byte to the trial, one step at a time |
 //! | `order` | what an operator asks for, as lines |
@@ -18,6 +20,8 @@
 
 extern crate alloc;
 
+pub mod checks;
+pub mod console;
 pub mod content;
 pub mod facts;
 pub mod install;

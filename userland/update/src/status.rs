@@ -14,7 +14,7 @@ pub struct Status<'a> {
     pub facts: &'a Facts,
     /// The block that counts.
     pub block: &'a Block,
-    /// `VERSION PHASE DONE ALL` of an install that goes on.
+    /// `VERSION PHASE DONE ALL` of an install that goes on, `VERB PHASE DONE ALL` of slots that are read.
     pub activity: Option<&'a str>,
     /// The operator's window.
     pub window: Option<&'a str>,
@@ -148,12 +148,16 @@ impl Status<'_> {
     }
 }
 
-/// `0.2.0 copy 10 100` in words.
+/// `0.2.0 copy 10 100`, or `verify read-slot-a 10 100`, in words.
 fn activity_text(activity: &str) -> String {
     let words: alloc::vec::Vec<&str> = activity.split(' ').collect();
     let [version, phase, done, all] = words[..] else { return activity.into() };
     let (done, all): (u64, u64) = (done.parse().unwrap_or(0), all.parse().unwrap_or(1));
-    format!("install of {version}: {phase} {} %", done * 100 / all.max(1))
+    let per_cent = done * 100 / all.max(1);
+    match phase.strip_prefix("read-slot-") {
+        Some(slot) => format!("{version}: reading slot {slot} {per_cent} %"),
+        None => format!("install of {version}: {phase} {per_cent} %"),
+    }
 }
 
 /// A JSON string (RFC 8259, section 7).
@@ -199,6 +203,8 @@ mod tests {
         assert!(text.contains("running    slot a; slot b at the next boot"), "{text}");
         assert!(text.contains("slot b     0.2.0, on trial, 3 boots left"), "{text}");
         assert!(text.contains("going on   install of 0.2.0: copy 25 %"), "{text}");
+        let text = status(&block, Some("verify read-slot-a 50 200")).text();
+        assert!(text.contains("going on   verify: reading slot a 25 %"), "{text}");
         let text = status(&failed, None).text();
         assert!(
             text.contains("slot b     0.2.0, unbootable\n           failed: health: service \"web\": status 1"),

@@ -165,8 +165,12 @@ impl BootControl for Boot {
             digest: entry.release_digest,
             rollback_index: entry.rollback_index,
             key_set: entry.key_set,
+            signed_at: 0,
+            recovery: false,
         };
-        bootctl::permit::permit(&now.block, block, &booted).map_err(|_| Errno::PERM)?;
+        // What `remembered` says of every release here.
+        let other = || bootctl::permit::Signed { signed_at: 0, key_set: 1 };
+        bootctl::permit::permit(&now.block, block, &booted, other).map_err(|_| Errno::PERM)?;
         let write = now.next(block).ok_or(Errno::OVERFLOW)?;
         self.0.write(COPIES[write.copy], write.block.bytes());
         self.0.flush();
@@ -175,6 +179,13 @@ impl BootControl for Boot {
 }
 
 struct Bytes<'a>(&'a [u8]);
+
+/// All of a slot at once.
+fn check(area: &[u8], header: &Header, source: &mut Bytes<'_>) -> Result<(), content::Fault> {
+    let mut check = content::Check::new(area, header);
+    while !check.step(source)? {}
+    Ok(())
+}
 
 impl Source for Bytes<'_> {
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
@@ -189,7 +200,7 @@ fn put(disk: &mut [u8], slot: Slot, image: &[u8]) {
 }
 
 fn put_block(disk: &mut [u8], block: Block) {
-    let write = bootctl::first_write(block);
+    let [write, _] = bootctl::first_writes(block);
     for at in COPIES {
         disk[at..at + SIZE].copy_from_slice(write.block.bytes());
     }
@@ -223,7 +234,7 @@ fn booted(disk: &[u8]) -> Option<(Slot, u64)> {
         let bytes = &disk[SLOTS[slot as usize]..][..SLOT_SIZE];
         let header = Header::parse(bytes).ok()?;
         let is_named = sha256::software(&bytes[..release::HEADER_SIZE]) == block.slot(slot).release_digest;
-        let is_whole = content::check(&bytes[..AREA_SIZE], &header, &mut Bytes(bytes)).is_ok();
+        let is_whole = check(&bytes[..AREA_SIZE], &header, &mut Bytes(bytes)).is_ok();
         (is_named && is_whole && header.rollback_index >= block.rollback_floor())
             .then_some((slot, header.rollback_index))
     })
@@ -376,6 +387,24 @@ fn every_cut_of_good_and_commit_and_rollback_boots_old_or_new() {
     let done = current(&disk.0.borrow().now).unwrap().block;
     assert_eq!(candidates(&done).as_slice(), [Slot::B, Slot::A]);
     assert_eq!(done.slot(Slot::A).release_digest, done.slot(Slot::B).release_digest);
+    // A cut between leaves one slot, and the word that it is to become two: whoever takes it up makes them.
+    let (mut states, mut taken_up) = (0, 0);
+    let events = disk.0.borrow().events.clone();
+    cuts(&good, &events, &mut |cut| {
+        let block = current(cut).unwrap().block;
+        let (is_committed, slots) = (block.rollback_floor() == 6, candidates(&block).len());
+        assert!(slots == 2 || change::wants_copy(&block, Slot::B), "{block:?}");
+        assert!(is_committed || !change::wants_copy(&block, Slot::B), "{block:?}");
+        states += 1;
+        if change::wants_copy(&block, Slot::B) && states % 50 == 0 {
+            let disk = Disk::of(cut.to_vec());
+            run(&disk, Slot::B, &image(6), Purpose::Copy).unwrap();
+            let block = current(&disk.0.borrow().now).unwrap().block;
+            assert!(candidates(&block).len() == 2 && !block.is_copy_due());
+            taken_up += 1;
+        }
+    });
+    assert!(taken_up > 10, "{taken_up} of {states}");
 }
 
 /// What is on the disk for sure.
@@ -427,7 +456,7 @@ fn is_sound(disk: &[u8]) -> bool {
         let digest = current.block.slot(slot).release_digest;
         Header::parse(bytes).is_ok_and(|header| {
             sha256::software(&bytes[..release::HEADER_SIZE]) == digest
-                && content::check(&bytes[..AREA_SIZE], &header, &mut Bytes(bytes)).is_ok()
+                && check(&bytes[..AREA_SIZE], &header, &mut Bytes(bytes)).is_ok()
         })
     })
 }

@@ -44,6 +44,16 @@ impl Window {
             Self::Hours(from, to) => minute >= from || minute < to,
         }
     }
+
+    /// Seconds until it opens, 0 while it is open; `None`: never. Seconds since 1970.
+    pub fn opens_in(self, now: u64) -> Option<u64> {
+        match self {
+            Self::Never => None,
+            _ if self.holds(now) => Some(0),
+            Self::Always => Some(0),
+            Self::Hours(from, _) => Some((from * 60 + DAY * 60 - now % (DAY * 60)) % (DAY * 60)),
+        }
+    }
 }
 
 fn minute(text: &str) -> Option<u64> {
@@ -70,6 +80,20 @@ impl fmt::Display for Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Who sleeps until then wakes in it, and had it closed before.
+        #[test]
+        fn it_opens_when_it_says(from in 0..DAY, to in 0..DAY, now in 0u64..1 << 40) {
+            prop_assume!(from != to);
+            let window = Window::Hours(from, to);
+            let wait = window.opens_in(now).unwrap();
+            prop_assert!(wait <= DAY * 60 && window.holds(now + wait));
+            prop_assert!(wait == 0 || !window.holds(now) && !window.holds(now + wait - 1));
+            prop_assert_eq!((Window::Always.opens_in(now), Window::Never.opens_in(now)), (Some(0), None));
+        }
+    }
     use alloc::string::ToString;
 
     #[test]

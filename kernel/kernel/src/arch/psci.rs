@@ -1,6 +1,7 @@
 //! PSCI (Arm DEN 0022) calls, by the conduit that the firmware's tables name.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use platform::Conduit;
 
@@ -10,11 +11,38 @@ const SYSTEM_RESET: u32 = 0x8400_0009;
 /// What PSCI itself answers to a function that it lacks; also what we answer where there is no PSCI.
 const NOT_SUPPORTED: i64 = -1;
 
+/// How the firmware is called on a machine whose tables were read no further: 0 not known, 1 hvc, 2 smc.
+static REMEMBERED: AtomicU8 = AtomicU8::new(0);
+
+/// Keeps the conduit for a panic that ends the reading of the tables.
+pub fn remember(conduit: Conduit) {
+    let number = match conduit {
+        Conduit::Hvc => 1,
+        Conduit::Smc => 2,
+    };
+    REMEMBERED.store(number, Ordering::Relaxed);
+}
+
+fn conduit() -> Option<Conduit> {
+    match crate::platform::try_get() {
+        Some(platform) => platform.psci.map(|psci| psci.conduit),
+        None => match REMEMBERED.load(Ordering::Relaxed) {
+            1 => Some(Conduit::Hvc),
+            2 => Some(Conduit::Smc),
+            _ => None,
+        },
+    }
+}
+
+/// Whether the firmware can be called at all, as far as the tables were read.
+#[must_use]
+pub fn is_known() -> bool {
+    conduit().is_some()
+}
+
 /// SMC Calling Convention (Arm DEN 0028), a fast call with three arguments.
 fn call(function: u32, arguments: [u64; 3]) -> i64 {
-    let Some(psci) = crate::platform::get().psci else {
-        return NOT_SUPPORTED;
-    };
+    let Some(way) = conduit() else { return NOT_SUPPORTED };
     let [first, second, third] = arguments;
     let mut result = u64::from(function);
     macro_rules! conduit {
@@ -28,7 +56,7 @@ fn call(function: u32, arguments: [u64; 3]) -> i64 {
             }
         };
     }
-    match psci.conduit {
+    match way {
         Conduit::Hvc => conduit!("hvc #0"),
         Conduit::Smc => conduit!("smc #0"),
     }

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use bootctl::Slot;
 use linux::Errno;
 use linux::flags::{
     BLKBSZGET, BLKDISCARD, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKPBSZGET, BLKROGET, BLKSSZGET, O_ACCMODE, O_EXCL,
@@ -16,7 +17,7 @@ use linux::flags::{
 };
 use vfs::{BlockDevice, BlockFile, Device, Sink, Source};
 
-use super::{Kernel, bootctl, devices};
+use super::{Kernel, bootctl as control, devices};
 use crate::drivers::block::{self, Kind, Part, SECTOR};
 use crate::mm::user;
 use crate::process::current;
@@ -67,7 +68,7 @@ fn is_kept(part: &Part) -> bool {
         _ if !is_on_boot_disk(part) => false,
         Some(Kind::Data) => false,
         Some(Kind::BaseA | Kind::BaseB) => {
-            let running = bootctl::running_slot().map(Kind::of);
+            let running = control::running_slot().map(Kind::of);
             !devices::hands_out() || running.is_none() || part.kind() == running
         }
         // /dev/bootctl is the boot-control block's way; nobody is handed the other two.
@@ -109,6 +110,12 @@ struct Open {
 }
 
 impl Open {
+    /// Which slot of the disk that was booted from it is.
+    fn slot(&self) -> Option<Slot> {
+        let part = &self.node.part;
+        Slot::ALL.into_iter().find(|&slot| part.kind() == Some(Kind::of(slot)) && is_on_boot_disk(part))
+    }
+
     fn discard(&self, argument: u64) -> Result<(), Errno> {
         let [start, length]: [u64; 2] = user::read(argument)?;
         if !self.is_writable {
@@ -142,6 +149,11 @@ impl vfs::File<Kernel> for Open {
     }
 
     fn write(&self, offset: u64, from: &mut dyn Source, flags: u32) -> Result<u64, Errno> {
+        if let Some(slot) = self.slot()
+            && !control::is_free(slot)?
+        {
+            return Err(Errno::EPERM);
+        }
         self.file.write(offset, from, flags)
     }
 

@@ -6,14 +6,14 @@
 use alloc::sync::Arc;
 use alloc::vec;
 
-use bootctl::permit::{Booted, permit};
+use bootctl::permit::{Booted, Signed, permit};
 use bootctl::{Block, Current, OFFSETS, SIZE, Slot, Write};
 use bootinfo::slot;
 use linux::Errno;
 use linux::flags::{O_ACCMODE, O_RDONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use vfs::{Sink, Source};
 
-use super::{Kernel, devices};
+use super::{Kernel, devices, signed};
 use crate::drivers::block::{self, Kind, Part, SECTOR};
 use crate::sync::{Mutex, mutex};
 use crate::{boot, event};
@@ -69,7 +69,9 @@ impl Open {
     fn replace(&self, draft: &Block) -> Result<(), Errno> {
         let _writer = WRITER.lock();
         let current = self.current()?;
-        if let Err(why) = permit(&current.block, draft, &booted()) {
+        let booted = booted();
+        let other = || booted.slot.map_or_else(Signed::default, |slot| signed::in_slot(slot.other()));
+        if let Err(why) = permit(&current.block, draft, &booted, other) {
             event!("bootctl.refused", class = why.class(), why = why);
             return Err(Errno::EPERM);
         }
@@ -82,13 +84,34 @@ impl Open {
     }
 }
 
+/// Whether the slot may be filled: nothing boots it. So the release on trial, which cannot make it unbootable, cannot overwrite the one to fall back to either.
+pub fn is_free(slot: Slot) -> Result<bool, Errno> {
+    let part = block::boot_part(Kind::Bootctl).ok_or(Errno::ENXIO)?;
+    let _writer = WRITER.lock();
+    Ok(Open { part }.current()?.block.slot(slot).priority == 0)
+}
+
+/// The newest time that was signed and verified here: of the release that runs, and of those that were installed. 0: none is told.
+pub fn newest_signed_time() -> u64 {
+    let seen = || {
+        let part = block::boot_part(Kind::Bootctl)?;
+        let _writer = WRITER.lock();
+        Some(Open { part }.current().ok()?.block.marks().signed_at)
+    };
+    // Without a loader nobody has verified anything.
+    if boot::info().root_count == 0 { 0 } else { signed::running_at().max(seen().unwrap_or(0)) }
+}
+
 fn booted() -> Booted {
     let info = boot::info();
     Booted {
         slot: running_slot(),
         digest: info.release_digest,
         rollback_index: info.rollback_index,
-        key_set: info.key_set.try_into().unwrap_or(u32::MAX),
+        // A version that the block has no room for bounds nothing.
+        key_set: info.key_set.try_into().unwrap_or(0),
+        signed_at: signed::running_at(),
+        recovery: info.flags & bootinfo::flag::RECOVERY != 0,
     }
 }
 

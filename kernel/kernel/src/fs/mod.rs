@@ -12,6 +12,7 @@
 //! - `base`     the base: where its blocks come from, and what they are held to
 //! - `memory`   the page cache
 //! - `proc`     /proc
+//! - `signed`   what signatures on this machine vouch for
 //! - `watchdog` /dev/watchdog
 //! - `mounts`   the first mounts, and `mount`
 
@@ -26,10 +27,12 @@ pub mod mounts;
 pub mod pipe;
 pub mod poll;
 pub mod proc;
+mod signed;
 pub mod tty;
 pub mod user;
 mod watchdog;
 
+pub use bootctl::newest_signed_time;
 pub use memory::cache;
 pub use mounts::root;
 

@@ -1,7 +1,7 @@
 //! The one program that may change slots and the boot-control block. Init opens them for it; nobody else can (docs/formats/service.md, `open`).
 //!
 //! - It takes orders from root over a FIFO, one at a time, and verdicts from healthd over a pipe that only init could have made.
-//! - An install is one step between two looks at both, so that it can be cancelled and asked about.
+//! - An install, and a slot that is read, is one step between two looks at both, so that it can be cancelled and asked about.
 //! - A verdict is acted upon only while the running release is on trial.
 #![cfg_attr(swift_os, no_std, no_main)]
 
@@ -18,8 +18,9 @@ use rt::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rt::rustix::fd::{FromRawFd, OwnedFd};
 use rt::rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkdir, mkfifoat, open};
 use rt::rustix::io::{FdFlags, fcntl_setfd, read};
+use update::console::Console;
 use update::order::{LINE_MAX, ORDERS, Order, words};
-use update::service::{Console, Service};
+use update::service::Service;
 use update::system::{BootDevice, File};
 
 rt::entry!(run);
@@ -28,7 +29,6 @@ rt::entry!(run);
 const OPENED: &str = "OPENED";
 /// Where init names the end of healthd's pipe.
 const VERDICTS: &str = "PIPE_IN";
-const IDLE_MS: i64 = 1000;
 /// No loader has verified anything.
 const NONE: (&str, Errno) = ("none", Errno::NXIO);
 /// Bytes of lines that are taken at once: what goes on is not held up by somebody who writes without end.
@@ -93,9 +93,10 @@ fn serve(mut service: Service, orders: &OwnedFd) -> ! {
     }
     let (mut order_lines, mut verdict_lines) = (Lines::default(), Lines::default());
     loop {
-        let wait_ms = if service.is_busy() { 0 } else { IDLE_MS };
-        let wait = (service.is_busy() || service.looks_at_clock())
-            .then_some(Timespec { tv_sec: wait_ms / 1000, tv_nsec: wait_ms % 1000 * 1_000_000 });
+        let wait = service.wait_ms().map(|ms| Timespec {
+            tv_sec: (ms / 1000).try_into().unwrap_or(i64::MAX),
+            tv_nsec: (ms % 1000 * 1_000_000) as i64,
+        });
         let fds = [Some(orders), verdicts.as_ref()];
         let mut polled: Vec<PollFd<'_>> = fds.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         let _ = poll(&mut polled, wait.as_ref());

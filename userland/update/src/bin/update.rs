@@ -32,12 +32,12 @@ const HELP: &str = "usage: update COMMAND
   retry                 let releases be installed that failed here before
   verify                read both slots and hold them to their signed digests
   window HOURS          when the machine may restart by itself to try a release: 22:30-04:00 (UTC), always, never
-  cancel                stop the install that goes on
+  cancel                stop what goes on: an install, or slots that are read
 Status: 0 done, 1 refused or failed (the reason is printed), 2 arguments that make no sense, 3 no update service.
 ";
 const USAGE: i32 = 2;
 const NO_SERVICE: i32 = 3;
-/// The service answers at once, or tells how far it is; a slot is read in seconds.
+/// The service answers at once, or tells how far it is: a line for each per cent.
 const SILENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 
 fn run(arguments: &[&'static CStr]) -> i32 {
@@ -175,7 +175,7 @@ fn show(line: &str, is_terminal: bool) -> Option<i32> {
             let mut err = rt::out::stderr();
             err.bytes(
                 format!(
-                    "\r{:9} {:3} %  {} of {} KiB{end}",
+                    "\r{:11} {:3} %  {} of {} KiB{end}",
                     phase.unwrap_or(""),
                     done * 100 / all,
                     done >> 10,
