@@ -216,6 +216,10 @@ pub struct BootInfo {
     pub rollback_index: u64,
     /// Of its header.
     pub release_digest: [u8; 32],
+    /// Memory that is the same from boot to boot, in which each leaves something for the next; in a region that is reserved.
+    pub last_boot_start: u64,
+    /// Bytes of it.
+    pub last_boot_length: u64,
 }
 
 /// Most root keys.
@@ -227,12 +231,15 @@ pub mod flag {
 }
 /// What the shortest block has: fields behind it came later, and are absent in a shorter one.
 pub const SIZE_MIN: usize = offset_of!(BootInfo, key_set_floor);
+/// What a block had before [`BootInfo::last_boot_start`].
+const SIZE_BEFORE_LAST_BOOT: usize = offset_of!(BootInfo, last_boot_start);
 
 /// Bytes of the block.
 pub const SIZE: usize = size_of::<BootInfo>();
 
 const _: () = {
-    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 688 && SIZE_MIN == 352);
+    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 704 && SIZE_MIN == 352);
+    assert!(SIZE_BEFORE_LAST_BOOT == 688);
     assert!(offset_of!(BootInfo, memory_map) == 16);
     assert!(offset_of!(BootInfo, kernel_start) == 32);
     assert!(offset_of!(BootInfo, header_start) == 48);
@@ -299,12 +306,18 @@ impl BootInfo {
             key_set: 0,
             rollback_index: 0,
             release_digest: [0; 32],
+            last_boot_start: 0,
+            last_boot_length: 0,
         }
     }
 
     /// Leaves out what the block's writer did not know: an older loader may start a newer kernel. In place: it is read on a small stack.
     pub fn keep_known(&mut self) {
         if self.size as usize >= SIZE {
+            return;
+        }
+        (self.last_boot_start, self.last_boot_length) = (0, 0);
+        if self.size as usize >= SIZE_BEFORE_LAST_BOOT {
             return;
         }
         (self.key_set_floor, self.flags, self.root_count) = (0, 0, 0);
@@ -347,6 +360,7 @@ impl BootInfo {
             ("erofs", self.erofs_start, self.erofs_length),
             ("verity", self.verity_start, self.verity_length),
             ("symbols", self.symbols_start, self.symbols_length),
+            ("last boot", self.last_boot_start, self.last_boot_length),
         ];
         for (what, start, length) in spans {
             let absent_with_length = start == 0 && length != 0;
@@ -356,6 +370,14 @@ impl BootInfo {
         }
         Ok(())
     }
+}
+
+/// Whether all of a range lies in one region of this kind.
+pub fn is_within(regions: &[Region], start: u64, length: u64, kind: RegionKind) -> bool {
+    let Some(end) = start.checked_add(length) else { return false };
+    regions.iter().any(|region| {
+        region.kind() == Some(kind) && region.start <= start && region.end().is_some_and(|after| end <= after)
+    })
 }
 
 /// Checks a memory map that was handed over: sorted, disjoint, on page boundaries, nothing empty or wrapping.
@@ -451,6 +473,8 @@ mod tests {
             key_set: 4,
             rollback_index: 5,
             release_digest: [6; 32],
+            last_boot_start: 0x1000,
+            last_boot_length: 0x1000,
             time: 9,
             ..good()
         };
@@ -459,6 +483,8 @@ mod tests {
             block
         };
         assert_eq!((known(told), told.root_keys().len()), (told, 2));
+        let before = BootInfo { size: SIZE_BEFORE_LAST_BOOT as u32, ..told };
+        assert_eq!(known(before), BootInfo { last_boot_start: 0, last_boot_length: 0, ..before });
         let short = BootInfo { size: SIZE_MIN as u32, ..told };
         assert_eq!((short.check(), known(short)), (Ok(()), BootInfo { size: SIZE_MIN as u32, time: 9, ..good() }));
         assert!(BootInfo { root_count: 9, ..told }.root_keys().is_empty());
@@ -502,6 +528,16 @@ mod tests {
         ] {
             assert!(check_memory_map(&bad).is_err(), "{bad:x?}");
         }
+    }
+
+    #[test]
+    fn a_range_is_within_one_region_of_its_kind_or_none() {
+        let regions =
+            [Region::new(0x1000, 0x2000, RegionKind::Reserved), Region::new(0x3000, 0x2000, RegionKind::Usable)];
+        let within = |start, length| is_within(&regions, start, length, RegionKind::Reserved);
+        assert!(within(0x1000, 0x2000) && within(0x2000, 0x1000));
+        assert!(!within(0x1000, 0x2001) && !within(0x2000, 0x2000) && !within(0x3000, 0x1000) && !within(0, 0x2000));
+        assert!(!within(0x1000, u64::MAX) && !is_within(&[], 0x1000, 1, RegionKind::Reserved));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::arch::{cpu, entry, smp, timer};
 use crate::drivers::{console, rtc};
 use crate::mm::kmap;
 use crate::sync::Once;
-use crate::{drivers, event, fs, mm, panic, platform, process, sched};
+use crate::{drivers, event, fs, lastboot, mm, panic, platform, process, sched};
 
 /// Where the early console is until the firmware's tables have been read: QEMU's virt board.
 const EARLY_UART: u64 = 0x0900_0000;
@@ -37,6 +37,7 @@ pub extern "C" fn main(way: u64, argument: u64, physical_base: u64, level: u64) 
     );
     take_memory(way, argument);
     prepare_panic();
+    lastboot::announce();
     smp::start_this_cpu();
     drivers::init_interrupts();
     smp::register_interrupts();
@@ -197,6 +198,7 @@ fn loader_boot(block: u64, storage: &mut [Region]) -> &[Region] {
         *region = kmap::read_plain(map, index).expect("inside the map");
     }
     bootinfo::check_memory_map(&storage[..count]).unwrap_or_else(|error| panic!("memory map: {error}"));
+    lastboot::begin(&info, &storage[..count]);
     if info.rsdp != 0 && info.fdt == 0 {
         platform::init_acpi(info.rsdp, &storage[..count]);
     } else {

@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 use core::fmt::{self, Display, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use ::lastboot::Part;
+
 use crate::arch::{cpu, timer};
 use crate::drivers::console;
-use crate::panic;
 use crate::sync::{Rank, SpinLock};
+use crate::{lastboot, panic};
 
 /// Writes one event.
 #[macro_export]
@@ -222,5 +224,6 @@ fn publish(name: &str, fields: &str) {
     }
     if let Some(mut ring) = ring {
         parts.iter().for_each(|part| ring.push(part.as_bytes()));
+        parts.iter().for_each(|part| lastboot::push(Part::Events, part.as_bytes()));
     }
 }

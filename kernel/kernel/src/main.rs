@@ -10,6 +10,7 @@ mod clock;
 mod drivers;
 mod events;
 mod fs;
+mod lastboot;
 mod mm;
 mod panic;
 mod platform;

@@ -8,11 +8,13 @@ use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use ::lastboot::Part;
 use ksyms::Symbols;
 
 use crate::arch::trap::TrapFrame;
 use crate::arch::{backtrace, cpu, psci, sysreg};
 use crate::drivers::{console, watchdog};
+use crate::lastboot::{self, End};
 use crate::sync::Once;
 use crate::{event, events};
 
@@ -53,12 +55,13 @@ pub fn test() {
     assert!(!TEST.load(Ordering::Relaxed), "the command line says panic=test");
 }
 
-/// The console as a report uses it.
+/// Where a report goes: the console, and what is left for the next boot.
 struct Report;
 
 impl Write for Report {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         console::write_dying(text.as_bytes());
+        lastboot::push(Part::Report, text.as_bytes());
         Ok(())
     }
 }
@@ -102,15 +105,18 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
         Err(_) => cpu::halt(),
     }
     stop_others();
+    lastboot::end(End::Panic, why);
     event!("kernel.panic", why = why, cpu = this);
     let mut report = Report;
-    let _ = writeln!(report, "\nkernel panic on CPU {this}: {why}");
+    console::write_dying(b"\n");
+    let _ = writeln!(report, "kernel panic on CPU {this}: {why}");
     if let Some(frame) = frame {
         general_registers(&mut report, frame);
     }
     system_registers(&mut report);
     callers(&mut report, frame_pointer, frame);
-    let _ = writeln!(report, "last events:");
+    // The next boot has the events anyway.
+    console::write_dying(b"last events:\n");
     // Indented, so that no reader takes them for new ones.
     let mut is_start = true;
     events::last(EVENTS_SHOWN, |byte| {
@@ -129,6 +135,7 @@ fn die(why: &dyn fmt::Display, frame_pointer: u64, frame: Option<&TrapFrame>) ->
 pub fn restart_by_policy() {
     if (REBOOT.load(Ordering::Relaxed) || watchdog::counts()) && psci::is_known() {
         event!("system.reboot");
+        lastboot::end(End::GaveUp, &"the boot could not go on; the last events say why");
         psci::system_reset();
     }
 }

@@ -33,6 +33,8 @@ pub struct Handoff {
     boot: Boot<Pages>,
     info: BootInfo,
     block: Pages,
+    /// What the boot before left there, and this one leaves.
+    last_boot: Option<Pages>,
 }
 
 impl Handoff {
@@ -41,6 +43,7 @@ impl Handoff {
         boot: Boot<Pages>,
         roots: &Roots<'_>,
         disk_guid: [u8; 16],
+        last_boot: Option<Pages>,
         started: u64,
     ) -> Result<Self, &'static str> {
         let block = Pages::allocate(BLOCK_BYTES, bootinfo::PAGE).ok_or("no memory for the boot-info block")?;
@@ -80,6 +83,8 @@ impl Handoff {
             root_count: roots.keys.len() as u32,
             root_quorums: roots.quorums.map(|quorum| [quorum.threshold, quorum.members]),
             loader_start_ticks: started,
+            last_boot_start: last_boot.as_ref().map_or(0, Pages::address),
+            last_boot_length: last_boot.as_ref().map_or(0, Pages::length),
             ..BootInfo::empty()
         };
         for (place, key) in info.roots.iter_mut().zip(roots.keys) {
@@ -92,7 +97,7 @@ impl Handoff {
             info.bootctl_sequence = block.sequence();
             info.bootctl_digest = block.digest();
         }
-        let mut handoff = Self { boot, info, block };
+        let mut handoff = Self { boot, info, block, last_boot };
         // A rehearsal, while a failure can still be told.
         let map = boot::memory_map(MemoryType::LOADER_DATA).map_err(|_| "the firmware gives no memory map")?;
         handoff.fill_regions(map.entries()).map_err(|MapFull| "the firmware's memory map has too many regions")?;
@@ -126,6 +131,10 @@ impl Handoff {
         map.set(info.kernel_start, info.kernel_length, RegionKind::Kernel)?;
         for pages in base(image) {
             map.set(pages.address(), pages.length(), RegionKind::Base)?;
+        }
+        // A kernel that knows nothing of it leaves it alone.
+        if let Some(pages) = &self.last_boot {
+            map.set(pages.address(), pages.length(), RegionKind::Reserved)?;
         }
         Ok(map.regions().len())
     }

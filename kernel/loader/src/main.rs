@@ -18,6 +18,7 @@ mod disk;
 mod facts;
 mod handoff;
 mod keys;
+mod lastboot;
 mod memory;
 mod watchdog;
 
@@ -53,11 +54,13 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 fn main() -> Status {
     let (started, roots) = (ticks(), keys::block());
     event!("loader.start", version = env!("CARGO_PKG_VERSION"), root_keys = roots.roots().keys.len());
+    // Before images are loaded, which may lie anywhere.
+    let last_boot = lastboot::area();
     let mut medium = Medium::open();
     let disk = medium.state();
     let mut loader = Loader { medium, roots: roots.roots(), sha256: sha256::best() };
     match bootplan::choose(&mut loader, disk, is_recovery_asked_for()) {
-        Ok(boot) => start(loader.medium, boot, &roots.roots(), started),
+        Ok(boot) => start(loader.medium, boot, &roots.roots(), last_boot, started),
         Err(refused) => give_up(&refused),
     }
 }
@@ -135,7 +138,7 @@ fn drain_keys() {
     }
 }
 
-fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, started: u64) -> Status {
+fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, last_boot: Option<Pages>, started: u64) -> Status {
     let digest = boot.image.release_digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     event!(
         "loader.slot",
@@ -154,7 +157,7 @@ fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, started: u64) -> 
     let disk_guid = medium.disk_guid();
     // Closes what is open on the disk before the firmware goes.
     drop(medium);
-    match handoff::Handoff::prepare(boot, roots, disk_guid, started) {
+    match handoff::Handoff::prepare(boot, roots, disk_guid, last_boot, started) {
         Ok(handoff) => {
             watchdog::arm();
             event!("loader.exit", kernel_entry = format_args!("{:#x}", handoff.entry()));

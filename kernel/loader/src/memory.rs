@@ -34,6 +34,13 @@ impl Pages {
         }
     }
 
+    /// These pages, with what is in them, where nobody else has them.
+    pub fn take(address: u64, length: usize) -> Option<Self> {
+        let count = length.div_ceil(PAGE_SIZE);
+        let start = boot::allocate_pages(AllocateType::Address(address), MemoryType::LOADER_DATA, count).ok()?;
+        Some(Self { start, count })
+    }
+
     /// Their physical address.
     pub fn address(&self) -> u64 {
         self.start.as_ptr() as u64

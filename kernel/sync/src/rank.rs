@@ -61,6 +61,8 @@ impl Rank {
     pub const EVENTS: Rank = Rank(60);
     /// The console's transmitter.
     pub const CONSOLE: Rank = Rank(62);
+    /// What this boot leaves for the next one.
+    pub const LAST_BOOT: Rank = Rank(63);
 
     /// A rank for a test.
     #[cfg(test)]

@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 25] = [
+const TARGETS: [(&str, Target); 26] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
@@ -35,6 +35,7 @@ const TARGETS: [(&str, Target); 25] = [
     ("image", formats::image),
     ("key_set", formats::key_set),
     ("ksyms", formats::ksyms),
+    ("lastboot", texts::lastboot),
     ("ldisc", state::ldisc),
     ("lz4", formats::lz4),
     ("memory_map", state::memory_map),

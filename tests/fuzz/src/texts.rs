@@ -5,6 +5,7 @@ use healthd::check::{Check, Times};
 use healthd::limits::{LINE_MAX, RECORD_MAX, STATUS_MAX};
 use healthd::record::{self, Before};
 use healthd::{board, facts, json, status};
+use lastboot::{AREA, Head, Part, Previous, RECORD};
 
 /// A check's file, times, a record, a status and the kernel's texts; then checks of that kind whose results the bytes choose.
 pub fn health(data: &[u8]) {
@@ -43,4 +44,35 @@ pub fn health(data: &[u8]) {
     let kept = record::write("x", None, board.entries(), &before);
     assert!(kept.len() <= RECORD_MAX);
     assert!(json::read(kept.lines().next().expect("a head")).is_some());
+}
+
+/// Memory as a reset may leave it: boots that wrote, then bytes of anybody's at places that the bytes choose.
+pub fn lastboot(data: &[u8]) {
+    let Some((&[boots, slot], data)) = data.split_first_chunk() else { return };
+    let kernel = data.get(..80).unwrap_or(data);
+    let head = Head { time: boots.into(), slot: slot.into(), release: [boots; 32], kernel };
+    let mut area = vec![0; AREA];
+    for _ in 0..boots % 4 {
+        let mut claim = lastboot::claim(&mut area, &head).expect("it is large enough");
+        for (part, bytes) in data.chunks(1 + usize::from(slot)).enumerate() {
+            claim.parts[part % lastboot::PARTS].push(bytes, |_| {});
+        }
+    }
+    for change in data.chunks_exact(4) {
+        // Half of them where something is decided: heads and counters.
+        let at = usize::from(u16::from_le_bytes([change[1], change[2]]));
+        let at = if change[0] & 2 == 0 { at % 1040 } else { at } + usize::from(change[0] & 1) * RECORD;
+        area[at] = change[3];
+    }
+    if let Previous::Found(record) = lastboot::claim(&mut area, &head).expect("it is large enough").previous {
+        let text = record.text();
+        assert!(text.len() <= 5 * RECORD && !text.contains("[evt] "));
+        assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)));
+        let is_told = |part: Part| text.contains(&format!("damaged {}\n", part.name()));
+        assert!(Part::ALL.into_iter().all(|part| record.part(part).is_some() || is_told(part)));
+        assert!(tools::lastboot::name(&text).is_none_or(|name| !name.contains('/')));
+        let _ = tools::lastboot::shown(&text, &["kernel"]);
+    }
+    let found = lastboot::claim(&mut area, &head).expect("it is large enough").previous;
+    assert!(matches!(found, Previous::Found(_)), "what was refused is refused once");
 }

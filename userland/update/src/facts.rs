@@ -1,5 +1,6 @@
 //! What the loader held the running system to, as /proc/boot tells it.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use bootctl::Slot;
 use release::roots::MAX_QUORUMS;
@@ -25,6 +26,8 @@ pub struct Facts {
     pub root_quorums: Vec<(u32, u32)>,
     /// Root's public keys; none: no loader verified anything.
     pub roots: Vec<[u8; 32]>,
+    /// How the boot before ended, in a word of docs/formats/last-boot.md, and why; empty: nobody knows.
+    pub last_boot: (String, String),
 }
 
 impl Facts {
@@ -44,6 +47,8 @@ impl Facts {
                     let members = u32::from_str_radix(members, 16).ok()?;
                     facts.root_quorums.push((threshold.parse().ok()?, members));
                 }
+                "last_boot" => facts.last_boot.0 = value.into(),
+                "last_boot_why" => facts.last_boot.1 = value.into(),
                 "root" if facts.roots.len() < ROOTS_MAX => facts.roots.push(hex(value)?),
                 _ => {}
             }
@@ -80,11 +85,12 @@ mod tests {
         let digest = "0a".repeat(32);
         let text = alloc::format!(
             "slot b\nrecovery 0\nrelease {digest}\nrollback_index 7\nrollback_floor 5\nkey_set 2\nkey_set_floor 1\n\
-             root_quorum 1 1\nroot_quorum 2 6\nroot {digest}\nnew thing\n"
+             root_quorum 1 1\nroot_quorum 2 6\nroot {digest}\nlast_boot panic\nlast_boot_why a test\nnew thing\n"
         );
         let facts = Facts::parse(&text).unwrap();
         assert_eq!((facts.slot, facts.rollback_index, facts.key_set), (Some(Slot::B), 7, 2));
         assert_eq!((facts.release, facts.trust().quorums[1].members, facts.roots.len()), ([10; 32], 6, 1));
+        assert_eq!(facts.last_boot, ("panic".into(), "a test".into()));
         assert_eq!(Facts::parse("slot esp\n").unwrap().slot, None);
         for wrong in ["slot", "rollback_index x\n", "release 0a\n", "root zz\n", "root_quorum 1\n"] {
             assert_eq!(Facts::parse(wrong), None, "{wrong}");

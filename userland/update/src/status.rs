@@ -63,6 +63,10 @@ impl Status<'_> {
         self.facts.slot.map_or("none", Slot::name)
     }
 
+    fn last_boot(&self) -> (&str, &str) {
+        (&self.facts.last_boot.0, &self.facts.last_boot.1)
+    }
+
     fn next(&self) -> &'static str {
         candidates(self.block).first().map_or("none", |slot| slot.name())
     }
@@ -89,6 +93,10 @@ impl Status<'_> {
             let _ = writeln!(out, "failed     {failed} releases are not tried again here; 'update retry' forgets them");
         }
         let _ = writeln!(out, "restarts   {}", self.window.unwrap_or("by order only (update window sets hours)"));
+        if let (end @ ("panic" | "watchdog" | "gave-up" | "cut" | "unknown"), why) = self.last_boot() {
+            let colon = if why.is_empty() { "" } else { ": " };
+            let _ = writeln!(out, "last boot  {end}{colon}{why}; 'events --last-boot' shows what is left of it");
+        }
         if let Some(activity) = self.activity {
             let _ = writeln!(out, "going on   {}", activity_text(activity));
         }
@@ -143,7 +151,15 @@ impl Status<'_> {
             let _ = write!(out, "{comma}{}", quoted(&hex(&digest)));
         }
         let optional = |value: Option<&str>| value.map_or_else(|| "null".to_string(), quoted);
-        let _ = writeln!(out, "],\"window\":{},\"activity\":{}}}", optional(self.window), optional(self.activity));
+        let (end, why) = self.last_boot();
+        let _ = writeln!(
+            out,
+            "],\"last_boot\":{{\"end\":{},\"why\":{}}},\"window\":{},\"activity\":{}}}",
+            quoted(end),
+            quoted(why),
+            optional(self.window),
+            optional(self.activity)
+        );
         out
     }
 }
@@ -213,6 +229,23 @@ mod tests {
         assert!(text.contains("failed     1 releases are not tried again"), "{text}");
         let json = status(&failed, None).json();
         assert!(json.contains("\"why\":\"service \\\"web\\\": status 1\""), "{json}");
+        assert!(json.contains("\"last_boot\":{\"end\":\"\",\"why\":\"\"}"), "{json}");
         assert!(json.contains("\"next\":\"a\"") && json.ends_with("\"activity\":null}\n"), "{json}");
+    }
+    #[test]
+    fn a_boot_that_did_not_end_by_order_is_told() {
+        let status = |end: &str, why: &str| {
+            let facts = Facts { last_boot: (end.into(), why.into()), ..Facts::default() };
+            let (activity, window) = (None, None);
+            let status = Status { facts: &facts, block: &Block::empty(), activity, window };
+            (status.text(), status.json())
+        };
+        let (text, json) = status("panic", "a \"test\"");
+        assert!(text.contains("last boot  panic: a \"test\"; 'events --last-boot'"), "{text}");
+        assert!(json.contains("\"last_boot\":{\"end\":\"panic\",\"why\":\"a \\\"test\\\"\"}"), "{json}");
+        assert!(status("cut", "").0.contains("last boot  cut; 'events"));
+        for end in ["restart", "stop", "none", "refused", ""] {
+            assert!(!status(end, "by order").0.contains("last boot"), "{end}");
+        }
     }
 }

@@ -3,11 +3,13 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use ::lastboot::Part;
 use ldisc::Shown;
 use platform::{Uart, UartKind};
 
 use super::mmio::Mmio;
 use crate::arch::cpu;
+use crate::lastboot;
 use crate::sync::{Once, Rank, SpinLock};
 
 const DATA: usize = 0x00;
@@ -111,6 +113,7 @@ pub fn write(bytes: &[u8]) {
     }
     let mut shown = OUTPUT.lock_irq();
     put_all(registers, bytes);
+    lastboot::push(Part::Console, bytes);
     bytes.iter().for_each(|&byte| shown.put(byte));
 }
 
@@ -123,11 +126,15 @@ pub fn write_line(parts: &[&str]) {
         cpu::halt();
     }
     let shown = OUTPUT.lock_irq();
+    let show = |bytes: &[u8]| {
+        put_all(registers, bytes);
+        lastboot::push(Part::Console, bytes);
+    };
     if !shown.is_empty() {
-        put_all(registers, b"\n");
+        show(b"\n");
     }
-    parts.iter().for_each(|part| put_all(registers, part.as_bytes()));
-    put_all(registers, shown.bytes());
+    parts.iter().for_each(|part| show(part.as_bytes()));
+    show(shown.bytes());
 }
 
 /// Writes for a kernel that dies: the lock is not waited for long, as its holder may have been stopped. The first bytes begin a line.

@@ -23,6 +23,9 @@ const GICC_PMR: usize = 0x004;
 const GICC_BPR: usize = 0x008;
 const GICC_IAR: usize = 0x00c;
 const GICC_EOIR: usize = 0x010;
+const GICC_APR: usize = 0x0d0;
+const GICC_NSAPR: usize = 0x0e0;
+const ACTIVE_WORDS: usize = 4;
 /// As far as EOIR; DIR at 0x1000 is not used.
 const GICC_LENGTH: u64 = 0x1000;
 
@@ -83,6 +86,12 @@ impl Gic2 {
             self.distributor.write32(GICD_IPRIORITYR + 4 * word, u32::from_ne_bytes([PRIORITY; 4]));
         }
         self.distributor.write32(GICD_ISENABLER, 0xffff); // SGIs
+        // A kernel that died in an interrupt never ended it, and not every machine forgets that at a reset (QEMU 7.2 does not): nothing of
+        // the same priority would come again (4.4.13).
+        for word in 0..ACTIVE_WORDS {
+            self.interface.write32(GICC_APR + 4 * word, 0);
+            self.interface.write32(GICC_NSAPR + 4 * word, 0);
+        }
         self.interface.write32(GICC_PMR, 0xff);
         self.interface.write32(GICC_BPR, 0);
         self.interface.write32(GICC_CTLR, ENABLE_GROUPS | ACK_CTL);

@@ -13,9 +13,9 @@ use watchdog::node::{Do, Node};
 use super::mmio::Mmio;
 use super::pci::HostBridge;
 use crate::arch::{psci, timer};
-use crate::event;
-use crate::sched;
+use crate::lastboot::{self, End};
 use crate::sync::{Rank, SpinLock};
+use crate::{event, sched};
 
 /// Longest and shortest timeout of a deadline of the kernel's.
 const SOFTWARE_BOUNDS: (u32, u32) = (1, 3600);
@@ -208,6 +208,7 @@ fn look() {
     if !has_device {
         // What was synced is on the disk; who hangs may hold every lock that an orderly end needs.
         event!("system.reboot");
+        lastboot::end(End::Watchdog, &"nobody fed /dev/watchdog in time");
         psci::system_reset();
         panic!("nobody fed /dev/watchdog, and the firmware does not restart the machine");
     }

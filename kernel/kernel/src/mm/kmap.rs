@@ -3,7 +3,7 @@
 //! Nothing here is ever writable and executable, and no live entry is changed into another valid one (break before make,
 //! Arm ARM D8.16.1): windows are given out once and stay.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use paging::walk::{self, Tables};
 use paging::{Access, Attributes, Descriptor, Level, Memory, PAGE_SIZE};
@@ -82,6 +82,8 @@ pub enum Window {
     Device,
     /// RAM that is only read: firmware tables.
     ReadOnly,
+    /// RAM that the firmware's map keeps from the allocator.
+    Kept,
 }
 
 /// Maps `length` bytes from `physical`, for good, and gives the address of the first byte. `None`: no room or no memory.
@@ -89,6 +91,7 @@ pub fn map_window(physical: u64, length: u64, window: Window) -> Option<u64> {
     let (memory, access) = match window {
         Window::Device => (Memory::Device, Access::KernelWrite),
         Window::ReadOnly => (Memory::Normal, Access::KernelRead),
+        Window::Kept => (Memory::Normal, Access::KernelWrite),
     };
     let attributes = Attributes { memory, access, counted: false };
     let first = physical & !(PAGE_SIZE - 1);
@@ -136,6 +139,19 @@ pub fn map_bytes(physical: u64, length: u64) -> Option<&'static [u8]> {
     let address = map_window(physical, length, Window::ReadOnly)?;
     // SAFETY: a mapping of this length that is never unmapped, read-only here and written by nobody: the firmware is gone.
     Some(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
+}
+
+/// Maps RAM in which this boot leaves something for the next, for good. `None`: it is not kept from everybody else, or there is no room.
+pub fn map_kept(physical: u64, length: u64, regions: &[bootinfo::Region]) -> Option<&'static mut [u8]> {
+    static MAPPED: AtomicBool = AtomicBool::new(false);
+    let is_kept = bootinfo::is_within(regions, physical, length, bootinfo::RegionKind::Reserved);
+    if physical == 0 || length == 0 || !is_kept || MAPPED.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    let address = map_window(physical, length, Window::Kept)?;
+    // SAFETY: a mapping of this length that is never unmapped, of RAM in a reserved region, which neither the direct map nor the allocator has;
+    // it is made once, so nobody else has a reference into it. Any bytes are `u8`s.
+    Some(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length as usize) })
 }
 
 /// What may be made of any bytes.

@@ -9,6 +9,7 @@ use crate::arch::{cpu, psci, timer};
 use crate::drivers::watchdog;
 use crate::event;
 use crate::fs::proc::system as names;
+use crate::lastboot::{self, End};
 use crate::mm::{frames, user};
 use crate::process::table;
 use crate::{events, random, sched};
@@ -123,6 +124,7 @@ pub fn reboot(call: &Call<'_>) -> Result<u64, Errno> {
     match command as u32 {
         REBOOT_RESTART => {
             event!("system.reboot");
+            lastboot::end(End::Restart, &"by order");
             psci::system_reset();
         }
         command => {
@@ -130,6 +132,7 @@ pub fn reboot(call: &Call<'_>) -> Result<u64, Errno> {
             watchdog::stand_down();
             sched::vigil::end();
             event!("system.halt");
+            lastboot::end(End::Stop, &"by order");
             if command == REBOOT_POWER_OFF {
                 psci::system_off();
             }

@@ -19,7 +19,7 @@ use crate::drivers::block;
 use crate::mm::{self, frames, kmap};
 use crate::process::table;
 use crate::sync::{Mutex, Once, mutex};
-use crate::{boot, clock, events, random};
+use crate::{boot, clock, events, lastboot, random};
 
 type Made = Result<Vec<u8>, Errno>;
 
@@ -39,6 +39,8 @@ pub const LEAVES: &[Leaf] = &[
         Ok(b"nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tpipefs\n\terofs\n".into())
     }),
     Leaf::new("interrupts", interrupts),
+    // Root's: the console's tail may have shown a secret.
+    Leaf { path: "last-boot", mode: 0o400, text: || Ok(lastboot::text().into()), store: None },
     Leaf::new("loadavg", loadavg),
     Leaf::new("meminfo", meminfo),
     Leaf::new("partitions", partitions),
@@ -100,6 +102,11 @@ fn boot_facts() -> Made {
     }
     for root in info.root_keys() {
         let _ = writeln!(text, "root {}", hex(root));
+    }
+    let (end, why) = lastboot::ending();
+    let _ = writeln!(text, "last_boot {end}");
+    if !why.is_empty() {
+        let _ = writeln!(text, "last_boot_why {why}");
     }
     Ok(text.into_bytes())
 }
