@@ -12,13 +12,13 @@ from pathlib import Path
 
 from swiftbuild.effects.project import version
 
-from tests.bench import page, system
+from tests.bench import page, releases, system
 from tests.bench.storage import measure
 from tests.fakes import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PARTS = {"builds": system.builds, "sizes": system.sizes, "boots": system.boots, "memory": system.memory,
-         "storage": measure.storage}  # fmt: skip
+         "releases": releases.releases, "storage": measure.storage}  # fmt: skip
 
 
 def main(wanted: Sequence[str]) -> None:
