@@ -95,6 +95,8 @@ def test_a_variant_is_not_proved(tree: Path, file: Path, tmp_path: Path) -> None
     assert told["verdict"] == "failed"
     (only,) = told["runs"]
     assert only["outcome"]["status"] == "failed" and "kernel.panic" in only["outcome"]["message"]
+    assert list(only["outcome"]["panics"]) == ["boot-1"]
+    assert "esr 0xf2000001" in only["outcome"]["panics"]["boot-1"]
     suite = ElementTree.parse(tmp_path / "runs.xml").getroot()  # noqa: S314 - our own
     assert suite.get("failures") == "1"
     faults = {row["code"] for row in run("release", "evidence", record, broken, status=FAULTY, tree=tree)["findings"]}

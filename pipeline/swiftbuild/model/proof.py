@@ -43,6 +43,8 @@ class Outcome(Exchanged):
     boots: int = 0
     logs: dict[str, Hex] = {}
     """Name of a console log → SHA-256."""
+    panics: dict[str, str] = {}
+    """Name of a console log → why the kernel of that boot panicked, as it said: of scenarios in which it must, too."""
 
 
 class RunRecord(Exchanged):

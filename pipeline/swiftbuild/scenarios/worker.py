@@ -17,9 +17,11 @@ from swiftbuild.errors import BootError, ProofError, SwiftbuildError
 from swiftbuild.machine import qemu
 from swiftbuild.machine.signals import unwinding
 from swiftbuild.machine.spec import spec
+from swiftbuild.model.event import Event
 from swiftbuild.model.proof import Job, Outcome, Status
 from swiftbuild.scenarios.bench import Bench
 from swiftbuild.scenarios.catalogue import scenario
+from swiftbuild.wire.event import Cleaner, Lines
 
 
 def bench(job: Job) -> Bench:
@@ -45,9 +47,16 @@ def outcome(job: Job) -> Outcome:
         status, message = "error", error.message
     except Exception:  # a mistake of ours is a result too, and must not look like one of the release
         status, message = "error", traceback.format_exc()
-    logs = {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(Path(job.folder).glob("boot-*/console.log"))}
-    return Outcome(status=status, message=message, seconds=time.monotonic() - begin, boots=qemu.started, logs=logs)
+    logs = {path.parent.name: path.read_bytes() for path in sorted(Path(job.folder).glob("boot-*/console.log"))}
+    panics = {name: why for name, raw in logs.items() if (why := panic(raw))}
+    return Outcome(status=status, message=message, seconds=time.monotonic() - begin, boots=qemu.started, panics=panics,
+                   logs={name: hashlib.sha256(raw).hexdigest() for name, raw in logs.items()})
+
+
+def panic(log: bytes) -> str:
+    """Why the kernel panicked, in a console's bytes; empty when it did not."""
+    found = Lines().feed(Cleaner().feed(log.decode(errors="replace")))
+    return next((event.get("why") for event in found if isinstance(event, Event) and event.name == "kernel.panic"), "")
 
 
 def main() -> None:
