@@ -12,7 +12,7 @@ from swiftbuild.wire.writelog import Request
 
 from tests.rust import MANIFEST, cargo
 from tests.system.conftest import image_of
-from tests.system.updatelife import MAY, NEITHER, Recording, boots, cuts, lived, outcomes, table, wrong
+from tests.system.updatelife import MAY, NEITHER, Recording, boots, copied, covered, cuts, lived, outcomes, table, wrong
 from tests.system.updates import Updating
 
 pytestmark = [pytest.mark.system, pytest.mark.update_powercut_test, pytest.mark.xdist_group("update-powercut")]
@@ -61,7 +61,11 @@ def test_a_state_boots_and_the_update_goes_on(recording: Recording, at: str, tmp
     places = [number for number in range(1, dict(recording.steps)["boot on trial"])
               if _writes(recording, number - 1, "base_b")]
     number = places[1 if at == "begun" else len(places) // 2]
-    state = next(state for reached, state in cuts(recording) if reached == number)
+    # the last of the states at that place: requests that no flush had covered have reached the disk, one of them torn
+    state = [copied(state) for reached, state in cuts(recording) if reached == number][-1]
+    new = covered(recording.releases["0.1.1"])
+    assert state["base_b"] != recording.start["base_b"]
+    assert state["base_b"][: len(new)] != new
     disk = tmp_path / "disk.img"
     subprocess.run(["/usr/bin/cp", "--sparse=always", str(image_of("qemu")), str(disk)], check=True)
     with disk.open("r+b") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from swiftbuild.core import proof
+from swiftbuild.core import bootlog, proof
 from swiftbuild.core.junit import junit
 from swiftbuild.core.proof import Chain, Run
 from swiftbuild.digest import sha256
@@ -20,16 +20,17 @@ from swiftbuild.scenarios import catalogue
 @dataclass(frozen=True)
 class Entry:
     name: str
-    signs: bool = False
+    needs: proof.Needs = "update"
     cpus: tuple[int, ...] = (1, 4)
-    boots: int = 3
+    story: str = "ar br ar"
 
 
-OWN = Chain("qemu", "a", "b", twin=False, signs=True, between=False)
+ALONE = Chain("qemu", "a", "a", "own")
+OWN = Chain("qemu", "a", "b", "next")
 OTHER = replace(OWN, profile="hetzner", old="c", new="d")
-REAL = replace(OWN, old="old", new="a", signs=False, between=True)
+BETWEEN = Chain("qemu", "old", "a", "between")
 TWIN = replace(OWN, old="twin", twin=True)
-PLAIN, SIGNING = Entry("plain"), Entry("signing", signs=True)
+PLAIN, SIGNING, ITSELF = Entry("plain"), Entry("signing", "keys"), Entry("itself", "release")
 
 
 def test_all_runs_are_every_scenario_on_every_machine_with_each_number_of_processors() -> None:
@@ -38,13 +39,31 @@ def test_all_runs_are_every_scenario_on_every_machine_with_each_number_of_proces
     assert {(run.profile, run.cpus) for run in runs} == {(p, c) for p in ("qemu", "hetzner") for c in (1, 4)}
 
 
-def test_what_signs_runs_on_throw_away_keys_and_the_rest_on_the_release_itself() -> None:
-    chains = [TWIN, REAL]
+def test_the_release_boots_itself_is_updated_to_and_what_signs_runs_on_throw_away_keys() -> None:
+    chains = [ALONE, BETWEEN, TWIN]
+    assert proof.candidates(ITSELF, chains) == [ALONE]
+    assert proof.candidates(PLAIN, chains) == [BETWEEN, TWIN]
     assert proof.candidates(SIGNING, chains) == [TWIN]
-    assert proof.candidates(PLAIN, chains) == [REAL]
-    assert proof.candidates(PLAIN, [TWIN]) == [TWIN], "nothing updates to the release, and nobody can sign behind it"
-    assert proof.candidates(SIGNING, [REAL]) == []
-    assert [run.artifact for run in proof.full([PLAIN, SIGNING], chains)] == ["release", "release", "twin", "twin"]
+    assert [run.artifact for run in proof.full([ITSELF, SIGNING], chains)] == ["release", "release", "twin", "twin"]
+
+
+@pytest.mark.parametrize(("story", "boots", "told"), [
+    ("ar br ar", ["ar", "br", "ar"], True), ("ar br ar", ["ar", "br"], False), ("ar br", ["ar", "bp"], False),
+    ("ar b[rf] ar|ar ar", ["ar", "ar"], True), ("ar b[rf] ar|ar ar", ["ar", "bf", "ar"], True),
+    ("ar b[rf] ar|ar ar", ["ar", "bp", "ar"], False), ("", [], True), ("ar", [], False),
+])
+def test_boots_are_those_of_a_story(story: str, boots: list[str], told: bool) -> None:
+    assert proof.tells(story, boots) is told
+
+
+def test_a_console_says_how_a_boot_went() -> None:
+    slot = b"[evt] loader.slot t=1.000000 slot=b version=0.1.1 digest=0 recovery=0\r\n"
+    for log, word in ((b"", "--"), (slot, "b-"), (slot + b"[evt] boot.ready t=2.000000 services=1\r\n", "br"),
+                      (slot + b"[evt] init.failed t=2.000000 why=\"no program\"\r\n", "bf"),
+                      (slot + b"[evt] kernel.panic t=2.000000 why=\"brk\" cpu=0\r\n", "bp"), (b"\xff\xfe\r\n" + slot, "b-")):
+        assert bootlog.boot(log).word == word
+    assert bootlog.boot(slot).version == "0.1.1"
+    assert bootlog.boot(slot + b"[evt] kernel.panic t=2.000000 why=\"brk\" cpu=0\r\n").panic == "brk"
 
 
 def test_a_bounded_set_has_each_scenario_once_and_its_seed_repeats_it() -> None:
@@ -58,10 +77,11 @@ def test_a_bounded_set_has_each_scenario_once_and_its_seed_repeats_it() -> None:
 
 def test_a_result_is_kept_under_all_that_it_depends_on() -> None:
     run = Run("plain", OWN, 4)
-    chains = [replace(OWN, old="x"), replace(OWN, new="x"), replace(OWN, profile="x"), replace(OWN, twin=True)]
+    chains = [replace(OWN, old="x"), replace(OWN, new="x"), replace(OWN, profile="x"), replace(OWN, twin=True),
+              replace(OWN, kind="own")]
     others = [replace(run, cpus=1), replace(run, scenario="x"), *(replace(run, chain=chain) for chain in chains)]
-    keys = {other.key("harness") for other in others} | {run.key("another"), run.key("harness")}
-    assert len(keys) == len(others) + 2
+    keys = {other.key("harness") for other in others} | {run.key("another"), run.key("harness"), run.key("har", "ness")}
+    assert len(keys) == len(others) + 3
 
 
 def test_an_estimate_counts_boots() -> None:
@@ -69,45 +89,51 @@ def test_an_estimate_counts_boots() -> None:
     assert (boots, minutes) == (144, round(144 * proof.BOOT_SECONDS_USUAL / 2 / 60))
 
 
-def kept(results: Results, folder: Path, status: str = "passed") -> Outcome:
-    (folder / "boot-1").mkdir(parents=True, exist_ok=True)
-    (folder / "boot-1" / "console.log").write_bytes(b"a log")
-    outcome = Outcome.model_validate({"status": status, "logs": {"boot-1": sha256(b"a log")}})
-    results.keep("key", outcome, folder)
+LOG = b"a log"
+
+
+def kept(results: Results, status: str = "passed") -> Outcome:
+    outcome = Outcome.model_validate({"status": status, "boots": [{"log": sha256(LOG), "word": "ar"}]})
+    results.keep("key", outcome, [LOG])
     return outcome
 
 
 def test_what_passed_is_kept_with_its_logs(tmp_path: Path) -> None:
     results = Results(tmp_path / "verify")
     assert results.kept("key") is None
-    outcome = kept(results, tmp_path / "run")
+    outcome = kept(results)
     assert results.kept("key") == outcome
     assert results.kept("another") is None
+    results.keep("key", outcome.model_copy(update={"status": "failed"}), [b"of another day"])
+    assert (tmp_path / "verify" / "logs" / f"{sha256(LOG)}.log").read_bytes() == LOG, "a record may name it"
 
 
 @pytest.mark.parametrize("harm", ["failed", "altered", "gone", "half"])
 def test_a_result_that_is_no_proof_any_more_is_none(harm: str, tmp_path: Path) -> None:
     results = Results(tmp_path / "verify")
-    kept(results, tmp_path / "run", "failed" if harm == "failed" else "passed")
-    log = results.logs("key") / "boot-1.log"
+    kept(results, "failed" if harm == "failed" else "passed")
+    log = tmp_path / "verify" / "logs" / f"{sha256(LOG)}.log"
+    if harm in {"altered", "gone"}:
+        log.unlink()
     if harm == "altered":
         log.write_bytes(b"another")
-    if harm == "gone":
-        log.unlink()
     if harm == "half":
         result = tmp_path / "verify" / "results" / "key.json"
         result.write_bytes(result.read_bytes()[:20])
     assert results.kept("key") is None
+    kept(results)
+    assert results.kept("key"), "what is run again mends it"
 
 
 def test_junit_tells_failures_from_errors_and_takes_any_text() -> None:
-    runs = [RunRecord(scenario=name, profile="qemu", cpus=4, artifact="release", old="0" * 64, new="1" * 64, kept=False,
-                      outcome=Outcome.model_validate({"status": status, "message": "a\x1b[0m <b> & \ud800\nmore",
-                                                      "seconds": 1.5}))
+    runs = [RunRecord(scenario=name, profile="qemu", cpus=4, artifact="release", kind="next", old="0" * 64,
+                      new="1" * 64, kept=False, outcome=Outcome.model_validate({
+                          "status": status, "message": "a\x1b[0m <b> & \ud800\nmore", "started_at": 10,
+                          "ended_at": 12}))
             for name, status in (("one", "passed"), ("two", "failed"), ("three", "error"))]
     suite = ElementTree.fromstring(junit(runs))  # noqa: S314 - our own
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "time")} == {
-        "tests": "3", "failures": "1", "errors": "1", "time": "4.500"}
+        "tests": "3", "failures": "1", "errors": "1", "time": "6"}
     assert [[child.tag for child in case] for case in suite] == [[], ["failure"], ["error"]]
     failure = suite[1][0]
     assert failure.get("message") == "a�[0m <b> & �"
@@ -118,7 +144,7 @@ def test_every_scenario_says_what_it_is_and_has_a_name_of_its_own() -> None:
     names = [entry.name for entry in catalogue.CATALOGUE]
     assert len(set(names)) == len(names)
     assert len({entry.run for entry in catalogue.CATALOGUE}) == len(names)
-    assert all(entry.summary.endswith(".") and entry.boots > 0 for entry in catalogue.CATALOGUE)
-    assert catalogue.scenario("kernel-panic").signs
+    assert all(entry.summary.endswith(".") and proof.boots(entry) > 0 for entry in catalogue.CATALOGUE)
+    assert proof.boots(catalogue.scenario("bit-in-base")) == 5
     with pytest.raises(UsageError, match="did you mean 'kernel-panic'"):
         catalogue.scenario("kernel-panics")

@@ -10,7 +10,7 @@ import typer
 
 from swiftbuild.cli.session import Session, command
 
-BUILT = ("images", "parts", "work", "artifacts")
+BUILT = ("images", "parts", "work", "artifacts", "verify")
 CACHE = ("store", "target", "cargo", "apt", "stat-cache.json")
 
 

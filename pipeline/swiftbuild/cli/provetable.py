@@ -52,7 +52,7 @@ class Lines:
         """A run as a line."""
         run = self.runs[number]
         return " ".join([f"{self.state(number):5}", f"{run.scenario:26}", f"{run.profile:8}", f"{run.cpus} CPU",
-                         f"{'twin' if run.chain.twin else 'release':7}", self.time_of(number)])
+                         f"{run.artifact:7}", self.time_of(number)])
 
     def state(self, number: int) -> str:
         """How it stands, in a word."""
@@ -65,7 +65,7 @@ class Lines:
         if number in self.kept:
             return "kept"
         if number in self.outcomes:
-            return f"{self.outcomes[number].seconds:.0f} s"
+            return f"{self.outcomes[number].ended_at - self.outcomes[number].started_at} s"
         return f"{time.monotonic() - self.begun[number]:.0f} s" if number in self.begun else ""
 
     def __enter__(self) -> Lines:
@@ -114,7 +114,7 @@ class Moving(Lines):
         for number in [*running, *ahead]:
             run, state = self.runs[number], self.state(number)
             table.add_row(Text(state or "next", style=STYLES.get(state, "dim")), run.scenario, run.profile,
-                          str(run.cpus), "twin" if run.chain.twin else "release", self.time_of(number))
+                          str(run.cpus), run.artifact, self.time_of(number))
         return table
 
 

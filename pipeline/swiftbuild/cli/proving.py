@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from swiftbuild.cli.session import Session, naming
-from swiftbuild.errors import RefusedError, UsageError
+from swiftbuild.errors import DamageError, InputError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from swiftbuild.core.proof import Run
@@ -34,7 +35,7 @@ class Given:
     @property
     def profile(self) -> str:
         """What it is made for."""
-        return _profile(self.raw)
+        return profile_of(self.raw)
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Call:
 
 
 @contextlib.contextmanager
-def alone_in(session: Session) -> Iterator[None]:
-    """One verification at a time in one tree: they share what they start from.
+def alone_in(session: Session) -> Iterator[Path]:
+    """One verification at a time in one tree, and a folder for what it starts from, which is gone behind it.
 
     Raises RefusedError: another is under way.
     """
@@ -64,14 +65,18 @@ def alone_in(session: Session) -> Iterator[None]:
         except HeldError as held:
             raise RefusedError(f"another verification (process {held.pid or '?'}) is under way in this tree",
                                hint="wait for it, or work in another clone") from None
-        yield
+        place = session.root / FOLDER
+        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".subjects-", dir=place)))
 
 
-def given(session: Session, files: list[Path], profiles: list[str]) -> list[Given]:
-    """The releases that are meant."""
-    from swiftbuild.cli.release import read_release
+def given(session: Session, files: list[Path], profiles: list[str], place: KeyFolder) -> list[Given]:
+    """The releases that are meant, each as a machine would install it.
+
+    Raises UsageError: two of one profile; DamageError: one has a fault, by `release verify`'s rules.
+    """
+    from swiftbuild.cli.release import MAGIC, read_release
     from swiftbuild.effects import project
-    from swiftbuild.machine.images import locate, profile_of
+    from swiftbuild.machine.images import locate
     from swiftbuild.machine.media import contents
     from swiftbuild.scenarios.variants import slot_image
 
@@ -83,16 +88,29 @@ def given(session: Session, files: list[Path], profiles: list[str]) -> list[Give
         files = [locate(session.root, None, name) for name in names]
         if not files:
             raise UsageError("no images are built", hint="build them: swiftbuild image --profile qemu")
-    found = []
+    found: dict[str, Given] = {}
     for path in files:
         with naming(path):
-            if bytes(contents(path)[:8]) == b"SWIFTREL":
+            if bytes(contents(path)[: len(MAGIC)]) == MAGIC:
                 raw = read_release(path)
-                found.append(Given(path, raw, locate(session.root, None, _profile(raw))))
+                item = Given(path, raw, locate(session.root, None, profile_of(raw)))
             else:
-                profile_of(path)
-                found.append(Given(path, _cut(slot_image(path)), path))
-    return found
+                item = Given(path, _cut(slot_image(path)), path)
+            _require_sound(item.raw, place)
+        if item.profile in found:
+            raise UsageError(f"{found[item.profile].path} and {path} are both for {item.profile}",
+                             hint="one release of a profile is proved at a time")
+        found[item.profile] = item
+    return list(found.values())
+
+
+def _require_sound(raw: bytes, place: KeyFolder) -> None:
+    """Raises DamageError: a machine would not install it."""
+    from swiftbuild.core.verify import faults
+
+    if wrong := faults(raw, place.roots(), at=int(time.time())):
+        more = f", and {len(wrong) - 1} more faults" if len(wrong) > 1 else ""
+        raise DamageError(f"{wrong[0].text} [{wrong[0].code}]{more}", hint="swiftbuild release verify tells all")
 
 
 def _cut(raw: bytes) -> bytes:
@@ -118,31 +136,33 @@ def evidence_keys(place: KeyFolder) -> list[FolderKey]:
     return here[:wanted]
 
 
-def subjects(session: Session, found: list[Given], older: list[Path], place: KeyFolder) -> list[Subject]:
-    """The chains of all releases, with their files in the work folder.
+def subjects(
+    session: Session, found: list[Given], older: list[Path], place: KeyFolder, folder: Path
+) -> list[Subject]:
+    """The chains of all releases, their files in a folder.
 
     Raises UsageError: an older release is of no profile that is to be proved.
     """
     from swiftbuild.cli.release import read_release
     from swiftbuild.cli.workshop import DEV_TERMS
-    from swiftbuild.effects.keys import FolderSigner, KeyFolder, make_folder
+    from swiftbuild.effects.keys import FolderSigner, make_folder
     from swiftbuild.scenarios import subject
 
-    work = session.root / FOLDER
     keys = place
     if not (place.key_set() and FolderSigner(place, lambda _: b"").dev):
-        keys = KeyFolder(work / "keys")  # throw-away ones, for twins
-        if not keys.listed("root"):
-            keys = make_folder(keys.path, name="", terms=DEV_TERMS, passphrase=None)
+        keys = make_folder(folder / "keys", name="", terms=DEV_TERMS, passphrase=None)  # for twins
     before = {path: read_release(path) for path in older}
+    profiles = {item.profile for item in found}
+    for path, raw in before.items():
+        if (of := profile_of(raw)) not in profiles:
+            raise UsageError(f"{path}: a release for {of}, and none for {of} is to be proved")
+        with naming(path):
+            _require_sound(raw, place)
+    session.note("preparing disks …", level=1)
     chains: list[Subject] = []
     for item in found:
         with naming(item.path):
-            chains += subject.subjects(item.raw, list(before.values()), item.image, keys, work / "subjects")
-    profiles = {item.profile for item in found}
-    for path, raw in before.items():
-        if (of := _profile(raw)) not in profiles:
-            raise UsageError(f"{path}: a release for {of}, and none for {of} is to be proved")
+            chains += subject.subjects(item.raw, list(before.values()), item.image, keys, folder)
     return chains
 
 
@@ -162,19 +182,18 @@ def prove(session: Session, call: Call, runs: list[Run], found: list[Given], cha
     from swiftbuild.effects.files import write_atomic
     from swiftbuild.effects.process import Processes
     from swiftbuild.effects.results import Results
-    from swiftbuild.machine.signals import unwinding
     from swiftbuild.model.proof import RunRecord
     from swiftbuild.scenarios.harness import harness
     from swiftbuild.scenarios.prove import Prover
 
-    by = harness(session.root, call.entries, Processes(Silent()))
+    by = harness(Processes(Silent()))
     tasks = _tasks(session, call, runs, chains, by)
     began = int(time.time())
-    with unwinding(), board(runs, verbosity=session.verbosity) as shown:
+    with board(runs, verbosity=session.verbosity) as shown:
         outcomes = Prover(Results(session.root / FOLDER), shown).prove(tasks, jobs=call.jobs, force=call.force)
     records = tuple(
-        RunRecord(scenario=run.scenario, profile=run.profile, cpus=run.cpus, artifact=run.artifact, old=run.chain.old,
-                  new=run.chain.new, kept=kept, outcome=outcome)
+        RunRecord(scenario=run.scenario, profile=run.profile, cpus=run.cpus, artifact=run.artifact, kind=run.chain.kind,
+                  old=run.chain.old, new=run.chain.new, kept=kept, outcome=outcome)
         for run, (outcome, kept) in zip(runs, outcomes, strict=True))
     if call.junit:
         write_atomic(call.junit, junit(records))
@@ -185,7 +204,7 @@ def _statement(
     call: Call, by: Harness, found: list[Given], chains: list[Subject], records: tuple[RunRecord, ...], began: int
 ) -> Statement:
     from swiftbuild.digest import sha256
-    from swiftbuild.model.proof import Named, Predicate, Statement
+    from swiftbuild.model.proof import PREDICATE_TYPE, STATEMENT_TYPE, Named, Predicate, Statement
 
     told: dict[str, ReleaseRecord] = {}
     for item in found:
@@ -197,7 +216,8 @@ def _statement(
     if not records or any(record.outcome.status != "passed" for record in records):
         verdict = "failed"
     return Statement(
-        subject=tuple(Named(name=f"swift-os-{_profile(item.raw)}.release", digest={"sha256": sha256(item.raw)})
+        type=STATEMENT_TYPE, predicate_type=PREDICATE_TYPE,
+        subject=tuple(Named(name=f"swift-os-{item.profile}.release", digest={"sha256": sha256(item.raw)})
                       for item in found),
         predicate=Predicate(verdict=verdict, scope=call.scope, seed=call.seed, started_at=began,
                             ended_at=int(time.time()), harness=by, releases=tuple(told.values()), runs=records))
@@ -226,21 +246,27 @@ def write_record(target: Path, statement: Statement, signers: list[FolderKey], p
     write_atomic(target, dsse.encode(body, tuple(sign(key, message, passphrase) for key in signers)))
 
 
-def _profile(raw: bytes) -> str:
+def profile_of(raw: bytes) -> str:
     from swiftbuild.wire import release
 
     return release.decode_header(raw[: release.HEADER_SIZE]).profile
 
 
 def _tasks(session: Session, call: Call, runs: list[Run], chains: list[Subject], by: Harness) -> list[Task]:
+    from swiftbuild.digest import sha256_file
+    from swiftbuild.effects.project import load_profile
+    from swiftbuild.machine.spec import spec
     from swiftbuild.model.proof import Job
+    from swiftbuild.scenarios.harness import hardware
     from swiftbuild.scenarios.prove import Task
 
     subjects = {subject.chain: subject for subject in chains}
     passwords = {name: _password(session, name, call.password_file) for name in {run.profile for run in runs}}
+    images = {path: sha256_file(path) for path in {subject.image for subject in chains}}
 
     def task(run: Run) -> Task:
         subject = subjects[run.chain]
+        board = hardware(spec(run.profile, load_profile(session.root, run.profile).board, cpus=run.cpus))
 
         def job(folder: Path) -> Job:
             return Job(root=str(session.root), scenario=run.scenario, profile=run.profile, cpus=run.cpus,
@@ -248,7 +274,7 @@ def _tasks(session: Session, call: Call, runs: list[Run], chains: list[Subject],
                        keys=str(subject.keys) if subject.keys else None, password=passwords[run.profile],
                        folder=str(folder))
 
-        return Task(run, run.key(by.digest), job)
+        return Task(run, run.key(by.digest, board, *subject.contents, images[subject.image]), job)
 
     return [task(run) for run in runs]
 
@@ -259,7 +285,9 @@ def _password(session: Session, profile: str, file: Path | None) -> str:
 
     if file:
         lines = file.read_text().splitlines()
-        return lines[0] if lines else ""
+        if not lines or not lines[0]:
+            raise InputError(f"{file}: its first line is empty, and should be root's password")
+        return lines[0]
     known = load_profile(session.root, profile).login.root
     if known is None:
         raise UsageError(f"profile {profile} builds no password for root in, and scenarios log in at the console",

@@ -34,6 +34,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A release.")
 KeysOption = Annotated[
     Path | None, typer.Option("--keys", metavar="DIR", help="Key folder, public keys are enough [the one in use].")
 ]
+MAGIC = b"SWIFTREL"
 TIME_FORMS = ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d")
 
 
@@ -191,8 +192,7 @@ def read_release(file: Path) -> bytes:
     """The whole file, when it begins as a release does."""
     from swiftbuild.machine.media import contents
 
-    raw = bytes(contents(file)[:8])
-    if raw != b"SWIFTREL":
+    if bytes(contents(file)[: len(MAGIC)]) != MAGIC:
         raise DamageError(f"{file}: no release: it does not start with 'SWIFTREL'",
                           hint="swiftbuild release build makes one; a disk image holds one in each slot")
     return file.read_bytes()
@@ -215,7 +215,7 @@ def _check_target(target: Path) -> None:
         raise UsageError(f"{target} is no place for a release: not a file", hint="name a file with --out")
     if target.exists():
         with target.open("rb") as file:
-            if file.read(8) != b"SWIFTREL":
+            if file.read(len(MAGIC)) != MAGIC:
                 raise UsageError(f"{target} is there and is no release: it is not overwritten",
                                  hint="name another file with --out, or remove that one")
 

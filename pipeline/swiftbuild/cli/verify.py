@@ -59,8 +59,9 @@ def verify(
     """Prove releases: boot them, update to them, make them fail, and see that the machine comes back.
 
     Each scenario starts a machine from the real disk image. What passed once, of the same release by the same harness,
-    is kept: a call that was interrupted goes on where it was. The signed record is build/verify/record.json, if no
-    other place is named. Exit status 0: all passed; 11: not, and it says which.
+    is kept: a call that was interrupted goes on where it was. The signed record is build/verify/record.json
+    (chosen.json when scenarios are chosen), if no other place is named. Exit status 0: all passed; 11: not, and it says
+    which.
     Who only wants the signatures: swiftbuild release verify.
 
     Try: swiftbuild verify --scenario kernel-panic --seed 1
@@ -68,6 +69,7 @@ def verify(
     from swiftbuild.cli import proving
     from swiftbuild.cli.passphrase import passphrase_of
     from swiftbuild.cli.workshop import key_folder
+    from swiftbuild.machine.signals import unwinding
     from swiftbuild.scenarios import catalogue
 
     if list_:
@@ -75,11 +77,11 @@ def verify(
         return
     entries = [catalogue.scenario(name) for name in scenario or []] or list(catalogue.CATALOGUE)
     place = key_folder(session)
-    given = proving.given(session, releases or [], profile or [])
+    given = proving.given(session, releases or [], profile or [], place)
     signers = [] if no_record or dry_run else proving.evidence_keys(place)
     drawn = None if full else seed if seed is not None else time.time_ns() % 2**32
-    with proving.alone_in(session):
-        subjects = proving.subjects(session, given, older or [], place)
+    with unwinding(), proving.alone_in(session) as folder:
+        subjects = proving.subjects(session, given, older or [], place, folder)
         plan = proving.plan(entries, subjects, drawn)
         _say_plan(session, entries, plan, jobs, drawn)
         if dry_run:
@@ -88,7 +90,8 @@ def verify(
         call = proving.Call(entries, "chosen" if scenario else "full" if full else "bounded", drawn, jobs, force,
                             password_file, junit.absolute() if junit else None)
         statement = proving.prove(session, call, plan, given, subjects)
-    target = None if no_record else (record or session.root / proving.FOLDER / "record.json").absolute()
+    name = "chosen.json" if scenario else "record.json"
+    target = None if no_record else (record or session.root / proving.FOLDER / name).absolute()
     if target:
         proving.write_record(target, statement, signers, passphrase_of(session, passphrase_file))
     _report(session, statement, target)
@@ -101,17 +104,17 @@ def _list(session: Session, entries: Sequence[Scenario]) -> None:
 
 
 def _say_plan(session: Session, entries: Sequence[Scenario], plan: list[Run], jobs: int, seed: int | None) -> None:
-    from swiftbuild.core.proof import estimate
+    from swiftbuild.core import proof
 
-    boots, minutes = estimate(plan, {entry.name: entry.boots for entry in entries}, jobs)
+    boots, minutes = proof.estimate(plan, {entry.name: proof.boots(entry) for entry in entries}, jobs)
     drawn = "" if seed is None else f", drawn by --seed {seed}"
     session.note(f"{len(plan)} runs{drawn}: about {boots} boots and {minutes} minutes, {jobs} at a time")
 
 
 def _show_plan(session: Session, plan: list[Run]) -> None:
     documents = [{"scenario": run.scenario, "profile": run.profile, "cpus": run.cpus, "artifact": run.artifact,
-                  "old": run.chain.old, "new": run.chain.new} for run in plan]
-    rows = [f"{run.scenario:26} {run.profile:8} {run.cpus} CPU  {run.artifact}" for run in plan]
+                  "kind": run.chain.kind, "old": run.chain.old, "new": run.chain.new} for run in plan]
+    rows = [f"{run.scenario:26} {run.profile:8} {run.cpus} CPU  {run.artifact:7}  {run.chain.kind}" for run in plan]
     session.result({"runs": documents}, "\n".join(rows))
 
 
@@ -120,13 +123,14 @@ def _report(session: Session, statement: Statement, target: Path | None) -> None
     told = statement.predicate
     bad = [run for run in told.runs if run.outcome.status != "passed"]
     document: dict[str, Any] = statement.model_dump(by_alias=True) | {"record": str(target) if target else None}
-    boots = sum(run.outcome.boots for run in told.runs)
-    rows = [f"proved  {row.name}  {row.digest['sha256'][:16]}" for row in statement.subject] if not bad else []
+    boots = sum(len(run.outcome.boots) for run in told.runs)
+    proved = statement.subject if told.verdict == "passed" and told.scope != "chosen" else ()
+    rows = [f"proved  {row.name}  {row.digest['sha256'][:16]}" for row in proved]
     rows += [line for run in bad for line in _failure(run)]
     rows += [f"{told.verdict}: {len(told.runs) - len(bad)} of {len(told.runs)} runs, {boots} boots, {told.scope}"]
     rows += [f"record  {target}"] if target else []
     session.result(document, "\n".join(rows))
-    if bad:
+    if told.verdict != "passed":
         raise typer.Exit(ProofError.exit_code)
 
 

@@ -16,14 +16,18 @@ def junit(runs: Sequence[RunRecord]) -> bytes:
     count = {status: sum(run.outcome.status == status for run in runs) for status in ("failed", "error")}
     suite = ElementTree.Element("testsuite", {
         "name": "swiftbuild verify", "tests": str(len(runs)), "failures": str(count["failed"]),
-        "errors": str(count["error"]), "time": f"{sum(run.outcome.seconds for run in runs):.3f}"})
+        "errors": str(count["error"]), "time": f"{sum(map(_seconds, runs)):.0f}"})
     for run in runs:
         case = ElementTree.SubElement(suite, "testcase", {
             "classname": f"{run.profile}.{run.cpus}cpu.{run.artifact}", "name": run.scenario,
-            "time": f"{run.outcome.seconds:.3f}"})
+            "time": f"{_seconds(run):.0f}"})
         if run.outcome.status != "passed":
             text = NOT_XML.sub("�", run.outcome.message)
             tag = "failure" if run.outcome.status == "failed" else "error"
             ElementTree.SubElement(case, tag, {"message": text.split("\n", 1)[0]}).text = text
     document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
+
+
+def _seconds(run: RunRecord) -> int:
+    return run.outcome.ended_at - run.outcome.started_at

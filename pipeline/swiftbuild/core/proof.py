@@ -1,4 +1,5 @@
-"""Which runs prove a release: all of them, or each scenario once, drawn by a seed; and under which key a result keeps.
+"""Which runs prove a release: all of them, or each scenario once, drawn by a seed; what each must look like from
+outside; and under which key a result is kept.
 
 Pure: what there is comes in, and what is to be run goes out, the same for the same seed.
 """
@@ -7,42 +8,46 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Literal, Protocol
 
-SEED_MAX = 2**32
 BOOT_SECONDS_USUAL = 25
 """Of a machine that boots, is spoken to and ends; for an estimate."""
+Kind = Literal["own", "between", "next"]
+"""`own`: the release alone. `between`: from an older release to it. `next`: from it to the same contents as the next
+version, which throw-away keys sign."""
+Needs = Literal["release", "update", "keys"]
+"""`release`: nothing but that. `update`: another release, which the machine takes. `keys`: those that sign releases
+which are made to fail."""
+KINDS: Mapping[Needs, tuple[Kind, ...]] = {"release": ("own",), "update": ("between", "next"), "keys": ("next",)}
 
 
 class Entry(Protocol):
-    """What of a scenario decides how often it is run."""
+    """What of a scenario decides how often it is run, and what must be seen of a run."""
 
     @property
     def name(self) -> str: ...
     @property
     def cpus(self) -> tuple[int, ...]: ...
     @property
-    def signs(self) -> bool: ...
+    def needs(self) -> Needs: ...
     @property
-    def boots(self) -> int: ...
+    def story(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Chain:
-    """An update that is proved: on a machine of a profile, from one release to another, by their digests."""
+    """A machine of a profile that starts with one release and is given another, by their digests. `twin`: under
+    throw-away keys, with every byte of the release's kernel, base and tree."""
 
     profile: str
     old: str
     new: str
-    twin: bool
-    """It runs under throw-away keys, with every byte of the release's kernel, base and tree."""
-    signs: bool
-    """Its machine takes releases of throw-away keys."""
-    between: bool
-    """From an older release to this one; else from this one to the same contents as the next version."""
+    kind: Kind
+    twin: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,17 +68,15 @@ class Run:
         """What its machine runs."""
         return "twin" if self.chain.twin else "release"
 
-    def key(self, harness: str) -> str:
-        """Under which its result is kept: everything that it depends on."""
-        return hashlib.sha256(json.dumps([asdict(self), harness], sort_keys=True).encode()).hexdigest()
+    def key(self, *inputs: str) -> str:
+        """Under which its result is kept: everything that it depends on. `inputs`: digests of what it is run by and
+        on."""
+        return hashlib.sha256(json.dumps([asdict(self), inputs], sort_keys=True).encode()).hexdigest()
 
 
 def candidates(entry: Entry, chains: Sequence[Chain]) -> list[Chain]:
-    """Where a scenario can run. One that signs runs on throw-away keys. One that does not runs on the release as it is
-    where there is one that updates to it or follows it, and on the twin where there is none."""
-    if entry.signs:
-        return [chain for chain in chains if chain.signs and not chain.between]
-    return [chain for chain in chains if not chain.twin] or list(chains)
+    """Where a scenario can run."""
+    return [chain for chain in chains if chain.kind in KINDS[entry.needs]]
 
 
 def full(entries: Iterable[Entry], chains: Sequence[Chain]) -> list[Run]:
@@ -100,7 +103,18 @@ def _draw(seed: int, name: str, what: str, many: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name} {what}".encode()).digest()) % many
 
 
-def estimate(runs: Iterable[Run], boots: Mapping[str, int], jobs: int) -> tuple[int, int]:
+def tells(story: str, boots: Sequence[str]) -> bool:
+    """Whether boots are those of a story: words, one for each boot, in which a dot stands for anything; several stories
+    stand with a bar between them. A boot's word is `core.bootlog`'s."""
+    return any(re.fullmatch(told.strip(), " ".join(boots)) for told in story.split("|"))
+
+
+def boots(entry: Entry) -> int:
+    """How many machines a scenario starts, at most."""
+    return max(len(told.split()) for told in entry.story.split("|"))
+
+
+def estimate(runs: Iterable[Run], counts: Mapping[str, int], jobs: int) -> tuple[int, int]:
     """Boots, and minutes with so many machines at a time."""
-    count = sum(boots[run.scenario] for run in runs)
+    count = sum(counts[run.scenario] for run in runs)
     return count, max(1, round(count * BOOT_SECONDS_USUAL / jobs / 60))

@@ -89,7 +89,8 @@ class Console:
         try:
             self._line.sendall(text.encode())
         except OSError as error:
-            raise BootError(f"cannot type {text!r}: {error}") from error
+            # what was typed may be a password, and this is shown, kept and signed
+            raise BootError(f"cannot type {len(text)} characters: {error}") from error
 
     def wait(self, check: Callable[[], T | None], *, seconds: float, what: str) -> T:
         """Pumps until `check` gives something. A failure, the end of the machine or the deadline is an error."""

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Status = Literal["passed", "failed", "error"]
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:swift-os:verify:1"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Literal["urn:swift-os:verify:1"] = "urn:swift-os:verify:1"
+PAYLOAD_TYPE: Literal["application/vnd.in-toto+json"] = "application/vnd.in-toto+json"
 Hex = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class Exchanged(BaseModel):
     """Frozen; a reader passes over what it does not know (in-toto attestation framework, "Parsing rules")."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", regex_engine="python-re")
+    model_config = ConfigDict(frozen=True, extra="ignore", regex_engine="python-re", populate_by_name=True)
 
 
 class Job(Exchanged):
@@ -34,17 +34,23 @@ class Job(Exchanged):
     folder: str
 
 
+class BootRecord(Exchanged):
+    """A boot of a run: its console log by SHA-256, and what that says (`core.bootlog`)."""
+
+    log: Hex
+    word: str
+    panic: str = ""
+
+
 class Outcome(Exchanged):
     """How it ended. `failed`: the release did not do what it must; `error`: it could not be tried."""
 
     status: Status
     message: str = ""
-    seconds: float = 0.0
-    boots: int = 0
-    logs: dict[str, Hex] = {}
-    """Name of a console log → SHA-256."""
-    panics: dict[str, str] = {}
-    """Name of a console log → why the kernel of that boot panicked, as it said: of scenarios in which it must, too."""
+    started_at: int = 0
+    ended_at: int = 0
+    """Seconds since 1970-01-01 UTC."""
+    boots: tuple[BootRecord, ...] = ()
 
 
 class RunRecord(Exchanged):
@@ -54,11 +60,12 @@ class RunRecord(Exchanged):
     profile: str
     cpus: int
     artifact: Literal["release", "twin"]
+    kind: Literal["own", "between", "next"]
     old: Hex
     """Digest of the release that the machine started with; of `new`, the one that it was given."""
     new: Hex
     kept: bool
-    """An earlier call ran it, of the same artifact by the same harness."""
+    """An earlier call ran it, on the same bytes by the same harness."""
     outcome: Outcome
 
 
@@ -109,11 +116,10 @@ class Named(Exchanged):
 class Statement(Exchanged):
     """An in-toto statement, version 1."""
 
-    type: str = Field(alias="_type", default=STATEMENT_TYPE)
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
     subject: Annotated[tuple[Named, ...], Field(min_length=1)]
-    predicate_type: str = Field(alias="predicateType", default=PREDICATE_TYPE)
+    predicate_type: Literal["urn:swift-os:verify:1"] = Field(alias="predicateType")
     predicate: Predicate
-    model_config = ConfigDict(populate_by_name=True)
 
 
 class EnvelopeSignature(Exchanged):
@@ -126,7 +132,6 @@ class EnvelopeSignature(Exchanged):
 class Envelope(Exchanged):
     """A DSSE envelope, version 1: the payload in base64, and who signed it."""
 
-    payload_type: str = Field(alias="payloadType", default=PAYLOAD_TYPE)
+    payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
     payload: str
     signatures: Annotated[tuple[EnvelopeSignature, ...], Field(min_length=1, max_length=16)]
-    model_config = ConfigDict(populate_by_name=True)

@@ -99,6 +99,12 @@ class Disk:
         overlay(raw, self.media.disk)
 
 
+def logs(folder: Path) -> list[bytes]:
+    """The console's bytes of each boot in a disk's folder, the first boot first."""
+    found = sorted(folder.glob("boot-*/console.log"), key=lambda path: int(path.parent.name.removeprefix("boot-")))
+    return [path.read_bytes() for path in found]
+
+
 def as_root(running: Machine, password: str) -> Person:
     """Waits for health and logs root in at the console."""
     wait_ready(running, seconds=BOOT_SECONDS)

@@ -66,8 +66,13 @@ def kernel_hangs(bench: Bench) -> None:
 
 def userland_hangs(bench: Bench) -> None:
     """In healthd's place a program that does nothing: nobody feeds the watchdog, and the device resets the machine."""
+
+    def check(running: Machine) -> None:
+        _reset_by_watchdog(running)
+        require_in("what was started", "healthd", _started(running))
+
     variant = bench.with_files({"/etc/services.d/healthd.service": IDLE})
-    _given_up(bench, variant, End(_reset_by_watchdog, watchdog=True, tries=1))
+    _given_up(bench, variant, End(check, watchdog=True, tries=1))
 
 
 def restarts_for_ever(bench: Bench) -> None:
@@ -75,6 +80,7 @@ def restarts_for_ever(bench: Bench) -> None:
 
     def check(running: Machine) -> None:
         require("last event", running.console.events[-1].name, "system.reboot")
+        require_in("what was started", "zz-again", _started(running))
 
     _given_up(bench, bench.with_files({"/etc/services.d/zz-again.service": "exec = /sbin/reboot\n"}), End(check))
 
@@ -138,6 +144,11 @@ def _given_up(bench: Bench, variant: bytes, end: End) -> None:
         with machine.fails("b", bench.after.version, seconds=VERDICT_SECONDS) as running:
             end.check(running)
     _back(bench, machine, reason=end.reason)
+
+
+def _started(running: Machine) -> list[str]:
+    """Services that init has started."""
+    return [event.get("name") for event in running.console.events if event.name == "service.start"]
 
 
 def _leave(machine: Updating, *, tries: int) -> None:

@@ -7,37 +7,47 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import swiftbuild
-from swiftbuild.digest import sha256, sha256_file
+from swiftbuild.digest import sha256_file
 from swiftbuild.effects.process import Runner
 from swiftbuild.errors import CommandError
-from swiftbuild.machine.spec import FIRMWARE_CODE, QEMU
+from swiftbuild.machine.spec import FIRMWARE_CODE, FIRMWARE_VARIABLES, QEMU, Spec
 from swiftbuild.model.proof import Harness
-from swiftbuild.scenarios.catalogue import Scenario
+from swiftbuild.scenarios.variants import FSCK
+from swiftbuild.stages.root import MKFS
 
 PACKAGE = Path(swiftbuild.__file__).parent
-PARTS = ("scenarios", "machine", "wire", "core", "model")
-"""Folders of this package that a scenario's result depends on."""
+TOOLS = (QEMU, str(FIRMWARE_CODE), str(FIRMWARE_VARIABLES), MKFS, FSCK)
 
 
-def harness(root: Path, entries: Iterable[Scenario], runner: Runner) -> Harness:
-    """Of this machine and this tree."""
-    qemu, firmware = sha256_file(Path(QEMU)), sha256_file(FIRMWARE_CODE)
-    code = hashlib.sha256(f"{qemu} {firmware}".encode())
-    for part in PARTS:
-        for path in sorted((PACKAGE / part).rglob("*.py")):
-            code.update(f"{path.relative_to(PACKAGE)} {sha256_file(path)}\n".encode())
-    return Harness(commit=_commit(root, runner), digest=code.hexdigest(), scenario_set=scenario_set(entries),
-                   qemu=runner.run([QEMU, "--version"]).split("\n", 1)[0], qemu_sha256=qemu, firmware_sha256=firmware)
+def harness(runner: Runner) -> Harness:
+    """Of this machine and this package."""
+    tools = {path: sha256_file(Path(path)) for path in TOOLS}
+    digest = _digest(PACKAGE.rglob("*.py"), *tools.values())
+    return Harness(commit=_commit(runner), digest=digest, scenario_set=scenario_set(),
+                   qemu=runner.run([QEMU, "--version"]).split("\n", 1)[0], qemu_sha256=tools[QEMU],
+                   firmware_sha256=tools[str(FIRMWARE_CODE)])
 
 
-def scenario_set(entries: Iterable[Scenario]) -> str:
-    """What is asked of a release, by name and in words: two sets with one digest ask the same."""
-    return sha256("".join(f"{entry.name}\t{entry.summary}\t{entry.cpus}\n" for entry in entries).encode())
+def scenario_set() -> str:
+    """What is asked of a release: two sets with one digest ask the same, for it covers what the scenarios do."""
+    return _digest((PACKAGE / "scenarios").rglob("*.py"))
 
 
-def _commit(root: Path, runner: Runner) -> str:
+def hardware(machine: Spec) -> str:
+    """The board that a run is on."""
+    return " ".join([*machine.hardware(), machine.way.value, machine.disk])
+
+
+def _digest(files: Iterable[Path], *more: str) -> str:
+    code = hashlib.sha256(" ".join(more).encode())
+    for path in sorted(files):
+        code.update(f"{path.relative_to(PACKAGE)} {sha256_file(path)}\n".encode())
+    return code.hexdigest()
+
+
+def _commit(runner: Runner) -> str:
     try:
-        return runner.run(["/usr/bin/git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty",
+        return runner.run(["/usr/bin/git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=40", "--dirty",
                            "--match="]).strip()
     except CommandError:
         return ""  # a tree without its history

@@ -18,6 +18,7 @@ from swiftbuild.core.proof import Run
 from swiftbuild.effects.process import BASE_ENVIRONMENT, SETPRIV
 from swiftbuild.effects.results import Results
 from swiftbuild.model.proof import Job, Outcome
+from swiftbuild.scenarios.disk import logs
 
 WORKER = (SETPRIV, "--pdeathsig", "TERM", "--", sys.executable, "-m", "swiftbuild.scenarios.worker")
 TAIL = 4000
@@ -86,7 +87,7 @@ class Prover:
         with tempfile.TemporaryDirectory(prefix="swiftbuild-verify-") as folder:
             outcome = self._in_a_process(task.job(Path(folder)))
             if not self._stopped:
-                self._results.keep(task.key, outcome, Path(folder))
+                self._results.keep(task.key, outcome, logs(Path(folder)))
         self._board.ended(number, outcome, kept=False)
         return outcome
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from swiftbuild.limits import MIB
+from swiftbuild.machine.console import POLL_SECONDS
 from swiftbuild.machine.qemu import Machine
 from swiftbuild.model.bootctl import BootControl
 from swiftbuild.model.release import SectionType
@@ -99,9 +102,10 @@ def floor_of_the_maximum(bench: Bench) -> None:
 def data_volume(bench: Bench) -> None:
     """The data volume is damaged while the new release is on trial: that is no fault of the release, which is kept."""
     machine = _installed(bench)
-    machine.alter("data", lambda volume: {0: bytes(min(len(volume), 4 * MIB))})
+    machine.alter("data", lambda volume: {0: b"\xff" * min(len(volume), 4 * MIB)})
     with machine.running_from("b", bench.after.version) as person:
         require("events data.mounted", machine.events("data.mounted"), [])
+        machine.event("data.failed")
         person.console.event("update.good", seconds=BOOT_SECONDS, slot="b")
         require("slot b", machine.slot(person, "b")["state"], "good")
         machine.cut()
@@ -153,8 +157,7 @@ def _never_good(bench: Bench, machine: Updating) -> None:
     by the kernel that cannot mount it or by the check that reads all of it."""
     for _ in range(TRIES):
         with machine.started() as running:
-            running.console.wait(lambda: True if _settled(running) else None, seconds=BOOT_SECONDS,
-                                 what="a restart, or boot.ready")
+            _settle(running)
             if [event["slot"] for event in machine.events("loader.slot")] == ["a"]:
                 machine.cut()
                 break
@@ -165,8 +168,13 @@ def _never_good(bench: Bench, machine: Updating) -> None:
         machine.cut()
 
 
-def _settled(running: Machine) -> bool:
-    return running.console.closed or any(event.name == "boot.ready" for event in running.console.events)
+def _settle(running: Machine) -> None:
+    """Until the boot has ended or is ready: one that the kernel gives up is as good as any other here."""
+    end = time.monotonic() + BOOT_SECONDS
+    while not running.console.closed and not any(event.name == "boot.ready" for event in running.console.events):
+        if time.monotonic() > end:
+            raise running.console.error(f"waited {BOOT_SECONDS:g} s for a restart or boot.ready, in vain")
+        running.console.pump(POLL_SECONDS)
 
 
 def _ended(running: Machine) -> bool | None:
@@ -178,8 +186,7 @@ def _ended(running: Machine) -> bool | None:
 def _rebuilt(bench: Bench, machine: Updating) -> None:
     """The machine boots what it had, with a floor that it stands on, and takes an update."""
     with machine.running_from("a", bench.before.version) as person:
-        floor = machine.status(person)["rollback_floor"]
-        require("the floor is at most the release's index", floor <= bench.before.rollback_index, True)
+        require("floor", machine.status(person)["rollback_floor"], bench.before.rollback_index)
         machine.install(person)
         machine.restarts(person, "reboot")
     with machine.running_from("b", bench.after.version) as person:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from swiftbuild.core import keysets
 from swiftbuild.core.keysets import Change
-from swiftbuild.effects.keys import KeyFolder, sign
-from swiftbuild.errors import ProofError
+from swiftbuild.effects.keys import NO_KEY_SET, KeyFolder, sign
+from swiftbuild.errors import InputError
 from swiftbuild.model.release import Section, SectionType, SignatureArea
 from swiftbuild.model.signing import KeySet, Role, Signature
 from swiftbuild.scenarios import variants
@@ -29,10 +30,14 @@ def refusals(bench: Bench) -> None:
             machine.refused(person, why)
             require("slot that boots next", machine.status(person)["next"], "a")
         after = machine.status(person)
-        require("status but for the slots", {**after, "slots": None}, {**before, "slots": None})
+        require("status but for slot b", _without_b(after), _without_b(before))
         machine.swap(person, good)
         machine.install(person)
         machine.cut()
+
+
+def _without_b(status: dict[str, Any]) -> dict[str, Any]:
+    return {**status, "slots": status["slots"]["a"]}
 
 
 def _cases(bench: Bench) -> dict[str, tuple[bytes, str]]:
@@ -56,8 +61,8 @@ def _cases(bench: Bench) -> dict[str, tuple[bytes, str]]:
         "floor": (bench.next(rollback_index=bench.before.rollback_index - 1), "below-floor"),
         "downgrade": (bench.next(version="0.0.1"), "downgrade"),
         "same": (bench.old, "same"),
-        "unsigned": (good[: release.HEADER_SIZE].ljust(len(good), b"\0"), ""),
-        "header": (bytes([*good[:200], good[200] ^ 1, *good[201:]]), ""),
+        "unsigned": (good[: release.HEADER_SIZE].ljust(len(good), b"\0"), "key-set"),
+        "header": (bytes([*good[:200], good[200] ^ 1, *good[201:]]), "release"),
         **{f"bit in {name}": (raw, "failed") for name, raw in flipped.items()},
         "truncated": (good[: len(good) // 2], "failed"),
     }
@@ -112,7 +117,7 @@ def _keys(bench: Bench) -> KeyFolder:
 def _key_set(keys: KeyFolder) -> KeySet:
     raw = keys.key_set()
     if raw is None:
-        raise ProofError(f"{keys.path}: no key set")
+        raise InputError(f"{keys.path}: no key set", hint=NO_KEY_SET)
     return keyset.decode(raw).key_set
 
 
@@ -142,6 +147,6 @@ def _nothing(_name: str) -> bytes:
 
 def _flipped(raw: bytes, section: Section | None) -> bytes:
     if section is None:
-        raise ProofError("the release has not the sections it must have")
+        raise InputError("the release has not the sections it must have")
     at = section.offset + section.length // 2
     return raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :]

@@ -66,14 +66,14 @@ class Updating(Disk):
         self.running.monitor().execute("qom-set", path=f"/objects/{SPEED}", property="limits",
                                        value={"bps-total": bytes_per_second})
 
-    def copied(self, person: Person) -> str:
-        """Waits until an install has copied something, and says what it is at."""
+    def copied(self, person: Person) -> tuple[int, int]:
+        """Waits until an install has copied something: KiB so far, and of how many."""
         end = time.monotonic() + INSTALL_SECONDS
         while True:
             activity = str(self.status(person)["activity"] or "")
             words = activity.split()
             if len(words) == ACTIVITY_WORDS and words[1] == "copy" and int(words[2]) > 0:
-                return activity
+                return int(words[2]), int(words[3])
             if time.monotonic() > end:
                 raise ProofError(f"the install has copied nothing in {INSTALL_SECONDS:g} s: {activity!r}")
 
@@ -121,10 +121,10 @@ class Updating(Disk):
         return person.output(f"update install {self.path}", seconds=INSTALL_SECONDS)
 
     def refused(self, person: Person, why: str) -> Answer:
-        """`update install` from the medium, which must be refused, with this class when it has one."""
+        """`update install` from the medium, which must be refused, with this class."""
         answer = person.run(f"update install {self.path} 2>&1", seconds=INSTALL_SECONDS)
         require("status of an install that must be refused", answer.status, 1)
-        require_in("what it says", f"({why})" if why else "", answer.text)
+        require_in("what it says", f"({why})", answer.text)
         return answer
 
     def restarts(self, person: Person, command: str) -> None:

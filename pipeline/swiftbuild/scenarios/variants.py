@@ -10,7 +10,7 @@ from swiftbuild.core.events import Silent
 from swiftbuild.digest import derive_uuid
 from swiftbuild.effects.keys import FolderSigner, KeyFolder
 from swiftbuild.effects.process import Processes
-from swiftbuild.errors import DamageError, ProofError
+from swiftbuild.errors import DamageError, InputError
 from swiftbuild.limits import MIB, SECTOR
 from swiftbuild.machine.media import mapped
 from swiftbuild.model.bootctl import BootControl, SlotEntry
@@ -75,7 +75,7 @@ def with_code(raw: bytes, function: str, code: bytes) -> bytes:
     names = symbols.decode(bytes(old.section(SectionType.SYMBOLS)))
     found = [at for at, name in names if name == function]
     if len(found) != 1:
-        raise ProofError(f"the kernel has {len(found)} functions {function}, expected 1",
+        raise InputError(f"the kernel has {len(found)} functions {function}, expected 1",
                          hint="a scenario patches it by its name: swiftbuild inspect lists what the kernel has")
     kernel = bytearray(old.section(SectionType.KERNEL))
     segment = next(s for s in elf.read(kernel, "kernel").segments if s.virtual <= found[0] < s.virtual + s.file_size)
@@ -120,12 +120,17 @@ def with_area(raw: bytes, area: SignatureArea) -> bytes:
 
 
 def installed(image: Path, out: Path, a: bytes, b: bytes | None = None) -> Path:
-    """The disk image with these slot images, both recorded as good, slot A first."""
+    """The disk image with these slot images, both recorded as good, slot A first; the floors stand at the lesser of
+    them."""
     TOOLS.run(["/usr/bin/cp", "--sparse=always", str(image), str(out)])
     with mapped(out) as disk:
         starts = {p.name: p.first * SECTOR for p in gpt.read(disk).partitions}
     slots = [_entry(raw, 15 - n) if raw else SlotEntry() for n, raw in enumerate((a, b))]
-    block = BootControl(rollback_floor=1, slots=(slots[0], slots[1]))
+    there = [entry for raw, entry in zip((a, b), slots, strict=True) if raw]
+    block = BootControl(
+        rollback_floor=min(entry.rollback_index for entry in there), slots=(slots[0], slots[1]),
+        key_set_floor=min(entry.key_set for entry in there), key_set_seen=max(entry.key_set for entry in there),
+    )  # fmt: skip
     with out.open("r+b") as file:
         for name, raw in (("base_a", a), ("base_b", b)):
             file.seek(starts[name])
