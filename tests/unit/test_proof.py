@@ -58,12 +58,13 @@ def test_boots_are_those_of_a_story(story: str, boots: list[str], told: bool) ->
 
 def test_a_console_says_how_a_boot_went() -> None:
     slot = b"[evt] loader.slot t=1.000000 slot=b version=0.1.1 digest=0 recovery=0\r\n"
+    panic = slot + b"[evt] kernel.panic t=2.000000 why=\"brk\" cpu=0\r\n"
     for log, word in ((b"", "--"), (slot, "b-"), (slot + b"[evt] boot.ready t=2.000000 services=1\r\n", "br"),
                       (slot + b"[evt] init.failed t=2.000000 why=\"no program\"\r\n", "bf"),
-                      (slot + b"[evt] kernel.panic t=2.000000 why=\"brk\" cpu=0\r\n", "bp"), (b"\xff\xfe\r\n" + slot, "b-")):
+                      (panic, "bp"), (b"\xff\xfe\r\n" + slot, "b-")):
         assert bootlog.boot(log).word == word
     assert bootlog.boot(slot).version == "0.1.1"
-    assert bootlog.boot(slot + b"[evt] kernel.panic t=2.000000 why=\"brk\" cpu=0\r\n").panic == "brk"
+    assert bootlog.boot(panic).panic == "brk"
 
 
 def test_a_bounded_set_has_each_scenario_once_and_its_seed_repeats_it() -> None:
