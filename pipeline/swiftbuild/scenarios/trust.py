@@ -61,7 +61,7 @@ def _cases(bench: Bench) -> dict[str, tuple[bytes, str]]:
         "floor": (bench.next(rollback_index=bench.before.rollback_index - 1), "below-floor"),
         "downgrade": (bench.next(version="0.0.1"), "downgrade"),
         "same": (bench.old, "same"),
-        "unsigned": (good[: release.HEADER_SIZE].ljust(len(good), b"\0"), "key-set"),
+        "unsigned": (good[: release.HEADER_SIZE].ljust(len(good), b"\0"), "signature-area"),
         "header": (bytes([*good[:200], good[200] ^ 1, *good[201:]]), "release"),
         **{f"bit in {name}": (raw, "failed") for name, raw in flipped.items()},
         "truncated": (good[: len(good) // 2], "failed"),
