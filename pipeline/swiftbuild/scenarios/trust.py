@@ -24,6 +24,7 @@ def refusals(bench: Bench) -> None:
     good = bench.new
     machine = bench.machine()
     with machine.running_from("a", bench.before.version) as person:
+        machine.counted(person)
         before = machine.status(person)
         for raw, why in _cases(bench).values():
             machine.swap(person, raw)

@@ -29,6 +29,7 @@ SPEED = "medium-speed"
 ACTIVITY_WORDS = 4
 MEDIUM = "/dev/vda"
 """Where the guest finds the medium: virtio-mmio has the last device first, and the other board's disk is `sda`."""
+COUNTED = "update status --json | grep -q '\"good\":true,\"unfinished_boots\":0'"
 INSTALL_SECONDS = 180.0
 
 
@@ -110,6 +111,10 @@ class Updating(Disk):
         # events may stand before it and behind it
         found: dict[str, Any] = json.JSONDecoder().raw_decode(text, text.rfind('{"running"'))[0]
         return found
+
+    def counted(self, person: Person) -> None:
+        """Waits until the service has written down that this boot is ready: its own write to the boot-control block."""
+        person.output(f"until {COUNTED}; do sleep 1; done")
 
     def slot(self, person: Person, name: str) -> dict[str, Any]:
         """One slot of `update status`."""
