@@ -23,7 +23,9 @@ ENDLESS = struct.pack("<I", 0x14000000)
 LATE_IN_BOOT = "swift_kernel::fs::data::mount"
 """A function of the kernel that every boot from a disk comes to once."""
 IDLE = "exec = /bin/sleep\nargs = 100000\npipe_out = verdict\n"
-OF_SLOT_A = "kind = command\nexec = /bin/grep\nargs = -q ^slot.a$ /proc/boot\nfailures = 1\ninterval = 1s\n"
+OPERATORS_CHECK = "kind = command\nexec = /bin/sh\nargs = /data/etc/slot.sh\nfailures = 1\ninterval = 1s\n"
+OPERATORS_SCRIPT = "grep -q '^slot a$' /proc/boot || [ $(cut -d . -f 1 /proc/uptime) -lt 25 ]\n"
+"""In the new release it holds at first, and begins to fail before the release could be called good."""
 TRIES = 3
 QUICK = "settle = 2s\ndeadline = 6s\n"
 VERDICT_SECONDS = 480.0
@@ -106,7 +108,8 @@ def check_of_the_operator_fails(bench: Bench) -> None:
     machine = bench.machine()
     with machine.running_from("a", bench.before.version) as person:
         person.output("mkdir -p /data/etc/health.d && echo kept >/data/file")
-        person.type_file("/data/etc/health.d/slot.check", OF_SLOT_A)
+        person.type_file("/data/etc/health.d/slot.check", OPERATORS_CHECK)
+        person.type_file("/data/etc/slot.sh", OPERATORS_SCRIPT)
         person.output("kill -9 $(pidof healthd); sleep 1")  # which reads the checks when it starts
         person.output("until health; do sleep 1; done", seconds=BOOT_SECONDS)
         require_in("the checks", "slot", person.output("health"))
