@@ -18,7 +18,7 @@ from pathlib import Path
 
 from swiftbuild.effects.keys import Terms, make_folder
 from swiftbuild.limits import MIB, SECTOR
-from swiftbuild.machine.spec import recorder
+from swiftbuild.machine.spec import QEMU_IMG, recorder
 from swiftbuild.model.release import SectionType
 from swiftbuild.scenarios import variants
 from swiftbuild.scenarios.session import Person
@@ -148,6 +148,8 @@ def guest(folder: Path) -> list[tuple[str, str, str]]:
     machine = Updating(wanted, image_of("qemu"), folder, password=password("qemu", "root"))
     machine.media = replace(machine.media, filters=(recorder(log),))
     machine.insert(new)
+    # room for the plain write: the data volume grows with the disk
+    subprocess.run([QEMU_IMG, "resize", "-q", str(machine.media.disk), "2G"], check=True)
     with machine.boot() as person:
         nothing = _counted(person, "true", counter)
         size = len(new) // SECTOR
