@@ -32,7 +32,7 @@ from tests.variants import with_files
 SLOT_BYTES = 16 * MIB
 """Of a slot, as far as these releases go."""
 PARTS = ("bootctl", "base_a", "base_b")
-EXHAUSTIVE, SAMPLED, SEED = 6, 24, 6
+EXHAUSTIVE, SAMPLED, SEED = 8, 24, 6
 """So many requests since a flush are lost in every combination; of more, so many combinations, by this seed."""
 NEITHER = "neither"
 Parts = dict[str, bytearray]

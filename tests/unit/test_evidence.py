@@ -57,7 +57,7 @@ def runs() -> list[dict[str, Any]]:
 def at_hand() -> dict[str, Boot]:
     """The console logs, as they are read."""
     def boot(word: str) -> Boot:
-        return Boot(word[0], "1.0.0", ready=word[1] == "r", gave_up=False, panic="brk" if word[1] == "p" else "")
+        return Boot(word[0], ready=word[1] == "r", gave_up=False, panic="brk" if word[1] == "p" else "")
 
     return {row["log"]: boot(row["word"]) for run in runs() for row in run["outcome"]["boots"]}
 

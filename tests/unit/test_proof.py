@@ -63,7 +63,6 @@ def test_a_console_says_how_a_boot_went() -> None:
                       (slot + b"[evt] init.failed t=2.000000 why=\"no program\"\r\n", "bf"),
                       (panic, "bp"), (b"\xff\xfe\r\n" + slot, "b-")):
         assert bootlog.boot(log).word == word
-    assert bootlog.boot(slot).version == "0.1.1"
     assert bootlog.boot(panic).panic == "brk"
 
 

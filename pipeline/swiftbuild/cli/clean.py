@@ -10,8 +10,8 @@ import typer
 
 from swiftbuild.cli.session import Session, command
 
-BUILT = ("images", "parts", "work", "artifacts", "verify")
-CACHE = ("store", "target", "cargo", "apt", "stat-cache.json")
+BUILT = ("images", "parts", "work", "artifacts")
+CACHE = ("store", "target", "cargo", "apt", "stat-cache.json", "verify")
 
 
 MACHINES = "machines"
@@ -20,7 +20,9 @@ MACHINES = "machines"
 @command
 def clean(
     session: Session,
-    cache: Annotated[bool, typer.Option("--cache", help="Also the cache: store, compiler folders, downloads.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Also the cache: store, compiler folders, downloads, what verify keeps.")
+    ] = False,
     machines: Annotated[
         bool, typer.Option("--machines", help="Also the machines of 'run --persist', with all files on their disks.")
     ] = False,

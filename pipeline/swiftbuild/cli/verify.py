@@ -75,7 +75,7 @@ def verify(
     if list_:
         _list(session, catalogue.CATALOGUE)
         return
-    entries = [catalogue.scenario(name) for name in scenario or []] or list(catalogue.CATALOGUE)
+    entries = [catalogue.scenario(name) for name in dict.fromkeys(scenario or [])] or list(catalogue.CATALOGUE)
     place = key_folder(session)
     given = proving.given(session, releases or [], profile or [], place)
     signers = [] if no_record or dry_run else proving.evidence_keys(place)

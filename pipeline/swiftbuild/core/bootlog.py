@@ -12,11 +12,9 @@ GAVE_UP = ("base.failed", "init.failed", "boot.failed")
 
 @dataclass(frozen=True)
 class Boot:
-    """`slot`: a, b or -, when the loader took none. `version`: of the release that it took. `panic`: why the kernel
-    panicked, as it said."""
+    """`slot`: a, b or -, when the loader took none. `panic`: why the kernel panicked, as it said."""
 
     slot: str
-    version: str
     ready: bool
     gave_up: bool
     panic: str
@@ -34,5 +32,5 @@ def boot(log: bytes) -> Boot:
     names = {event.name for event in events}
     chosen = next((event for event in events if event.name == "loader.slot"), None)
     panic = next((event.get("why") or "?" for event in events if event.name == "kernel.panic"), "")
-    return Boot(slot=chosen.get("slot") if chosen else "-", version=chosen.get("version") if chosen else "",
-                ready="boot.ready" in names, gave_up=not names.isdisjoint(GAVE_UP), panic=panic)
+    return Boot(slot=chosen.get("slot") if chosen else "-", ready="boot.ready" in names,
+                gave_up=not names.isdisjoint(GAVE_UP), panic=panic)

@@ -48,6 +48,14 @@ class Bench:
         machine.insert(contents or self.new)
         return machine
 
+    def on_trial(self, contents: bytes | None = None) -> Updating:
+        """The machine, off, with `contents` (else the release that follows) in slot B, to be tried."""
+        machine = self.machine(contents)
+        with machine.running_from("a", self.before.version) as person:
+            machine.install(person)
+            machine.restarts(person, "reboot")
+        return machine
+
     def signed(self, raw: bytes) -> bytes:
         """A release, signed as those that this machine takes."""
         if self.keys is None:

@@ -143,10 +143,7 @@ def cut_and_resumed(bench: Bench) -> None:
 
 def commit_cut(bench: Bench) -> None:
     """The power fails while a commit copies the release to the other slot: the next boot takes the copy up again."""
-    machine = bench.machine()
-    with machine.running_from("a", bench.before.version) as person:
-        machine.install(person)
-        machine.restarts(person, "reboot")
+    machine = bench.on_trial()
     with machine.running_from("b", bench.after.version) as person:
         person.output("update mark-good", seconds=INSTALL_SECONDS)
         person.console.send("update commit\n")

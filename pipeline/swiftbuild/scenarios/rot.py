@@ -45,7 +45,7 @@ def tree(bench: Bench) -> None:
 
 def unread(bench: Bench) -> None:
     """A bit that no boot reads: it boots, and who would mark it good reads all of it first, and goes back."""
-    machine = _installed(bench)
+    machine = bench.on_trial()
     machine.flip("base_b", SectionType.LOADER)
     with machine.running_from("b", bench.after.version) as person:
         require_in("update verify", "the SHA-256 of the loader",
@@ -61,14 +61,14 @@ def unread(bench: Bench) -> None:
 def truncated(bench: Bench) -> None:
     """The second half of what was installed is gone: never good, and the old one boots."""
     half = len(bench.new) // 2
-    machine = _installed(bench)
+    machine = bench.on_trial()
     machine.alter("base_b", lambda slot: {half: bytes(len(slot) - half)})
     _never_good(bench, machine)
 
 
 def both_slots(bench: Bench) -> None:
     """Neither slot verifies: the loader says why for each, and starts nothing."""
-    machine = _installed(bench)
+    machine = bench.on_trial()
     for name in SLOTS:
         machine.flip(name, SectionType.KERNEL)
     with machine.started() as running:
@@ -101,7 +101,7 @@ def floor_of_the_maximum(bench: Bench) -> None:
 
 def data_volume(bench: Bench) -> None:
     """The data volume is damaged while the new release is on trial: that is no fault of the release, which is kept."""
-    machine = _installed(bench)
+    machine = bench.on_trial()
     machine.alter("data", lambda volume: {0: b"\xff" * min(len(volume), 4 * MIB)})
     with machine.running_from("b", bench.after.version) as person:
         require("events data.mounted", machine.events("data.mounted"), [])
@@ -114,7 +114,7 @@ def data_volume(bench: Bench) -> None:
 def data_feature(bench: Bench) -> None:
     """The new release has begun to use a feature of the data volume that the old one may read and not write; rolled
     back, the old one reads all that is there, and writes nothing."""
-    machine = _installed(bench)
+    machine = bench.on_trial()
     with machine.running_from("b", bench.after.version) as person:
         person.output("echo kept >/data/file && sync")
         machine.restarts(person, "update rollback it uses what the old one does not know")
@@ -127,17 +127,8 @@ def data_feature(bench: Bench) -> None:
         machine.cut()
 
 
-def _installed(bench: Bench) -> Updating:
-    """The release that follows is in slot B, on trial, and the machine is off."""
-    machine = bench.machine()
-    with machine.running_from("a", bench.before.version) as person:
-        machine.install(person)
-        machine.restarts(person, "reboot")
-    return machine
-
-
 def _seen_by_loader(bench: Bench, kind: SectionType | None, why: str) -> None:
-    machine = _installed(bench)
+    machine = bench.on_trial()
     machine.flip("base_b", kind)
     with machine.running_from("a", bench.before.version) as person:
         b = machine.slot(person, "b")
@@ -147,7 +138,7 @@ def _seen_by_loader(bench: Bench, kind: SectionType | None, why: str) -> None:
 
 
 def _seen_before_good(bench: Bench, kind: SectionType) -> None:
-    machine = _installed(bench)
+    machine = bench.on_trial()
     machine.flip("base_b", kind)
     _never_good(bench, machine)
 

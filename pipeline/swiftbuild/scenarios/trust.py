@@ -76,10 +76,7 @@ def rotated_and_given_up(bench: Bench) -> None:
     fresh = KeyFolder(bench.aside("fresh")).make("release", "fresh", None)
     broken = variants.with_code(bench.new, LATE_IN_BOOT, BREAK)
     change = Change(Role.RELEASE, (fresh.public,), _ids(keys))
-    machine = bench.machine(_by(bench, broken, change, lambda message: (sign(fresh, message, _nothing),)))
-    with machine.running_from("a", bench.before.version) as person:
-        machine.install(person)
-        machine.restarts(person, "reboot")
+    machine = bench.on_trial(_by(bench, broken, change, lambda message: (sign(fresh, message, _nothing),)))
     for _ in range(TRIES):
         with machine.fails("b", bench.after.version):
             machine.event("kernel.panic")
@@ -95,10 +92,7 @@ def rotated_and_kept(bench: Bench) -> None:
     keys = _keys(bench)
     fresh = KeyFolder(bench.aside("fresh")).make("release", "fresh", None)
     change = Change(Role.RELEASE, (fresh.public,), _ids(keys))
-    machine = bench.machine(_by(bench, bench.new, change, lambda message: (sign(fresh, message, _nothing),)))
-    with machine.running_from("a", bench.before.version) as person:
-        machine.install(person)
-        machine.restarts(person, "reboot")
+    machine = bench.on_trial(_by(bench, bench.new, change, lambda message: (sign(fresh, message, _nothing),)))
     with machine.running_from("b", bench.after.version) as person:
         person.output("update mark-good", seconds=INSTALL_SECONDS)
         person.output("update commit", seconds=INSTALL_SECONDS)
