@@ -88,9 +88,18 @@ class Init:
         """Until the events fit; a deadline only ends a test that has failed."""
         end = time.monotonic() + seconds
         while not fits(lines := self.lines()):
-            assert time.monotonic() < end, self.log.read_text()
+            assert time.monotonic() < end, f"{self.log.read_text()}\n{self.threads()}"
             time.sleep(0.02)
         return lines
+
+    def threads(self) -> str:
+        """What init's processes wait for, each thread's state and system call; for a test that has failed."""
+        processes = [self.process.pid]
+        for process in processes:
+            for children in Path(f"/proc/{process}/task").glob("*/children"):
+                processes += [int(child) for child in children.read_text().split()]
+        tasks = [task for process in processes for task in Path(f"/proc/{process}/task").glob("*")]
+        return "\n".join(f"{task} {(task / 'wchan').read_text()} {(task / 'syscall').read_text()}" for task in tasks)
 
     def pids(self, name: str) -> list[int]:
         start = f"[evt] service.start name={name} pid="
