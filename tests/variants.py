@@ -9,7 +9,8 @@ from swiftbuild.effects.keys import KeyFolder
 from swiftbuild.scenarios import variants
 from swiftbuild.scenarios.variants import Sections, esp_only, installed, one_file_boot, slot_image, with_area
 
-__all__ = ["esp_only", "installed", "one_file_boot", "rebuilt", "signed", "slot_image", "with_area", "with_files"]
+__all__ = ["esp_only", "installed", "one_file_boot", "rebuilt", "signed", "slot_image", "with_area", "with_files",
+           "with_other_loader"]
 DEV = KeyFolder(Path(__file__).resolve().parents[1] / "keys" / "dev")
 
 
@@ -26,3 +27,8 @@ def rebuilt(raw: bytes, changes: Sections, **told: object) -> bytes:
 def with_files(raw: bytes, folder: Path, files: Mapping[str, str], **told: object) -> bytes:
     """The slot image with these files in its base, signed."""
     return signed(variants.with_files(raw, folder, files, **told))
+
+
+def with_other_loader(raw: bytes) -> bytes:
+    """The slot image with a loader that does the same and has other bytes, signed."""
+    return signed(variants.with_other_loader(raw))

@@ -4,6 +4,7 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=SWIFT_PROFILE");
+    println!("cargo:rerun-if-env-changed=SWIFT_LOADER_SECURITY");
     println!("cargo:rustc-link-arg-bins=/timestamp:0");
     println!("cargo:rustc-link-arg-bins=/debug:none");
 }

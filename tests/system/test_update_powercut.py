@@ -47,6 +47,18 @@ def test_without_the_flush_before_the_trial_the_sweep_says_no(recording: Recordi
     assert any(boots(broken, state) == NEITHER for _, state in cuts(broken))
 
 
+@pytest.mark.parametrize("step", ["install that goes on", "mark-good"])
+def test_without_the_flush_behind_a_loader_the_sweep_says_no(recording: Recording, step: str) -> None:
+    """The second file, or the sector that makes it the first, is not there yet when the block relies on it."""
+    requests = recording.requests
+    first = dict(recording.steps)[step]
+    last = min(number for _, number in recording.steps if number > first)
+    written = max(at for at in range(first, last) if _writes(recording, at, "esp"))
+    settled = next(at for at in range(written, last) if _flushes(requests[at]))
+    broken = replace(recording, requests=[*requests[:settled], *requests[settled + 1 :]], steps=[])
+    assert any(boots(broken, state) == NEITHER for _, state in cuts(broken))
+
+
 def _writes(recording: Recording, at: int, part: str) -> bool:
     request = recording.requests[at]
     return request is not None and recording.ours(request, part)

@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 from swiftbuild.core.slots import NAMES, choose
@@ -20,18 +21,18 @@ from swiftbuild.limits import MIB, SECTOR
 from swiftbuild.machine.media import mapped
 from swiftbuild.machine.spec import recorder
 from swiftbuild.model.disk import Partition
+from swiftbuild.model.release import SectionType
 from swiftbuild.scenarios.good import SLOW
 from swiftbuild.scenarios.updating import INSTALL_SECONDS
-from swiftbuild.wire import bootctl, gpt, release, writelog
+from swiftbuild.wire import bootctl, esp, gpt, release, writelog
 from swiftbuild.wire.writelog import Request
 
 from tests.system.conftest import image_of
 from tests.system.updates import Updating
-from tests.variants import with_files
+from tests.variants import with_files, with_other_loader
 
-SLOT_BYTES = 16 * MIB
-"""Of a slot, as far as these releases go."""
-PARTS = ("bootctl", "base_a", "base_b")
+PART_BYTES = {"esp": 4 * MIB, "bootctl": MIB, "base_a": 16 * MIB, "base_b": 16 * MIB}
+"""Of each partition that an update writes, as far as these releases and both loader files go."""
 EXHAUSTIVE, SAMPLED, SEED = 8, 24, 6
 """So many requests since a flush are lost in every combination; of more, so many combinations, by this seed."""
 NEITHER = "neither"
@@ -96,11 +97,11 @@ class Recorder:
 
 
 def beginning(folder: Path) -> Recording:
-    """What the image holds, and the releases that follow: with other bases, so that there is much to write."""
+    """What the image holds, and the releases that follow: with other bases, so that there is much to write, and the
+    first with another loader, so that each of them has one to try."""
     with mapped(image_of("qemu")) as disk:
-        places = {partition.name: partition for partition in gpt.read(disk).partitions if partition.name in PARTS}
-        sizes = {name: min(places[name].sectors * SECTOR, SLOT_BYTES) for name in PARTS}
-        start = {name: bytearray(disk[places[name].first * SECTOR :][: sizes[name]]) for name in PARTS}
+        places = {partition.name: partition for partition in gpt.read(disk).partitions if partition.name in PART_BYTES}
+        start = {name: bytearray(disk[places[name].first * SECTOR :][:size]) for name, size in PART_BYTES.items()}
         old = bytes(release.read_slot(disk[places["base_a"].first * SECTOR :]).body)
     old = old[: release.decode_header(old[: release.HEADER_SIZE]).min_slot_size]
     releases = {"0.1.0": old}
@@ -108,6 +109,7 @@ def beginning(folder: Path) -> Recording:
         (folder / version).mkdir()
         releases[version] = with_files(old, folder / version, {"/etc/motd": f"{version}\n" * 5000}, version=version,
                                        rollback_index=index)
+    releases["0.1.1"] = with_other_loader(releases["0.1.1"])
     return Recording(places, start, releases)
 
 
@@ -152,17 +154,33 @@ def lived(folder: Path) -> Recording:
 
 
 def boots(recording: Recording, parts: Parts) -> str:
-    """The version that the loader takes; `neither` also when it would have to refuse what the block offers it first."""
+    """The version that the loader takes; `neither` also when it would have to refuse what the block offers it first,
+    when the firmware finds no loader or, for a good release, not the one that it came with, and when the one that the
+    block says is on trial is in neither file."""
     try:
         _, block = bootctl.current(parts["bootctl"])
+        loaders = [bytes(file) for file in esp.find(parts["esp"])]
     except DamageError:
+        return NEITHER
+    known = {file(raw) for raw in recording.releases.values()}
+    trial = block.loader_trial
+    if loaders[0] not in known or (trial and all(sha256(bytes(each[: trial.length])).digest() != trial.digest
+                                                 for each in loaders)):
         return NEITHER
     for name in choose(block).order:
         entry = block.slots[NAMES.index(name)]
         wanted = covered(recording.releases.get(entry.version, b""))
         raw = parts[f"base_{name}"]
+        if entry.successful and loaders[0] != file(recording.releases[entry.version]):
+            return NEITHER
         return entry.version if wanted and raw[: len(wanted)] == wanted else NEITHER
     return NEITHER
+
+
+@functools.cache
+def file(raw: bytes) -> bytes:
+    """A release's loader, as its file is."""
+    return esp.padded(bytes(release.read_slot(raw).section(SectionType.LOADER)))
 
 
 @functools.cache

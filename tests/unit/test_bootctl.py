@@ -85,12 +85,12 @@ def test_refused_though_its_digest_is_right(at: int, value: bytes) -> None:
 
 def test_a_write_goes_to_the_other_place_and_keeps_what_it_does_not_know() -> None:
     newer = bytearray(bootctl.encode(BLOCK))
-    newer[740] = 0x5A
+    newer[780] = 0x5A
     raw = partition(BLOCK, BLOCK.model_copy(update={"sequence": 8}))
     raw[:4096] = sealed(newer)
     changed = BLOCK.model_copy(update={"rollback_floor": 3})
     at, copy = bootctl.following(raw, changed)
-    assert (at, copy[740]) == (65536, 0x5A)
+    assert (at, copy[780]) == (65536, 0x5A)
     raw[at : at + len(copy)] = copy
     assert bootctl.current(raw) == (1, changed.model_copy(update={"sequence": 10}))
     raw[at] ^= 1  # damaged: it is the one that is written over

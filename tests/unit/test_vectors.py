@@ -10,7 +10,7 @@ import pytest
 from swiftbuild.core import trust
 from swiftbuild.core.slots import choose
 from swiftbuild.errors import SwiftbuildError, TrustError
-from swiftbuild.model.bootctl import BootControl
+from swiftbuild.model.bootctl import BootControl, LoaderTrial
 from swiftbuild.model.signing import Algorithm, PublicKey, Roots
 from swiftbuild.wire import bootctl, gpt, release
 from swiftbuild.wire.keyset import key_id
@@ -92,5 +92,9 @@ def test_bootctl(case: Case) -> None:
     assert (index, block.sequence) == (case["copy"], case["sequence"])
     choice = choose(block)
     assert (list(choice.order), choice.refused) == (case["order"], case["refused"])
+    found = block.loader_trial
+    expected = LoaderTrial(**{**case["loader"], "digest": bytes.fromhex(case["loader"]["digest"])}) \
+        if "loader" in case else None
+    assert found == expected
     kept = bootctl.encode(block, keep=raw[index * 4096 :][:4096])
     assert kept == raw[index * 4096 :][:4096]

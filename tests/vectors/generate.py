@@ -295,10 +295,14 @@ NEW_B = slot(14, 3, 0, version=b"0.2.0", rollback=8)
 
 
 def bootctl_copy(sequence: int, a: bytes = GOOD_A, b: bytes = NEW_B, major: int = 1, minor: int = 0, length: int = 736,
-                 floor: int = 7, magic: bytes = b"SWIFTBCT") -> bytes:  # fmt: skip
+                 floor: int = 7, magic: bytes = b"SWIFTBCT", loader: bytes = b"", tries: int = 0) -> bytes:  # fmt: skip
     head = struct.pack("<8sHHIQQQ", magic, major, minor, length, sequence, floor, 1_790_000_000)
-    head = (head.ljust(80, b"\0") + b"\0").ljust(96, b"\xa5")
-    body = (head + a + b).ljust(736, b"\0").ljust(4064, b"\x5a")
+    head = (head.ljust(52, b"\0") + struct.pack("<I", tries)).ljust(80, b"\0")
+    head = (head + b"\0").ljust(96, b"\xa5")
+    body = (head + a + b).ljust(736, b"\0")
+    if length >= 776:
+        body += loader.ljust(40, b"\0")
+    body = body.ljust(4064, b"\x5a")
     return body + hashlib.sha256(body).digest()
 
 
@@ -314,6 +318,7 @@ def bootctl() -> None:
 
     broken = bootctl_copy(6)[:-1] + b"\0"
     assert broken != bootctl_copy(6)
+    loader = struct.pack("<32sII", b"\xc7" * 32, 198656, 3)
     both: dict[str, Any] = {"order": ["a", "b"], "refused": {}}
     cases = [
         case("good", "ok", copy=0, sequence=5, **both),
@@ -327,6 +332,11 @@ def bootctl() -> None:
         blocks("newer copy with length 4065", "ok", bootctl_copy(5, length=4065), bootctl_copy(4), copy=1, sequence=4, **both),
         blocks("newer copy with major 2", "ok", bootctl_copy(5, major=2), bootctl_copy(4), copy=1, sequence=4, **both),
         blocks("newer copy with another magic", "ok", bootctl_copy(5, magic=b"SWIFTBCX"), bootctl_copy(4), copy=1, sequence=4, **both),
+        blocks("a loader on trial", "ok", bootctl_copy(5, length=776, loader=loader, tries=2), bootctl_copy(4), copy=0, sequence=5,
+               loader={"digest": "c7" * 32, "length": 198656, "security": 3, "tries": 2}, **both),
+        blocks("a loader of no bytes", "ok", bootctl_copy(5, length=776, loader=loader[:32], tries=2), bootctl_copy(4), copy=0,
+               sequence=5, **both),
+        blocks("a block that ends before loaders", "ok", bootctl_copy(5, length=775), bootctl_copy(4), copy=0, sequence=5, **both),
         blocks("both damaged", "no-copy", broken, broken),
         blocks("both empty", "no-copy", bytes(4096), bytes(4096)),
         choose("larger priority first", ["b", "a"], {}, slot(14, 0, 1), slot(15, 3, 0)),

@@ -2,10 +2,12 @@
 //!
 //! A running release that was given up (priority 0: rolled back by hand, until the reboot) is not made good, and no floor rises for it.
 
-use crate::{Block, Entry, MAX_PRIORITY, Slot, reason};
+use crate::{Block, Entry, Loader, LoaderTrial, MAX_PRIORITY, Marks, Slot, reason};
 
 /// Boots that a release on trial is given.
 pub const TRIES: u8 = 3;
+/// Starts that its loader is given.
+pub const LOADER_TRIES: u32 = 3;
 
 /// What the block remembers of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,24 +24,47 @@ pub struct Release {
     pub signed_at: u64,
 }
 
-/// The slot is about to be overwritten: nothing boots it. Why it failed last stays readable.
+/// The slot is about to be overwritten, and perhaps the second loader file: nothing boots them. Why the slot failed last stays readable.
 #[must_use]
 pub fn begin(block: &Block, slot: Slot) -> Block {
     let old = block.slot(slot);
     let entry =
         Entry { reason_code: old.reason_code, reason_time: old.reason_time, reason: old.reason, ..Entry::EMPTY };
-    with_slot(block, slot, &entry)
+    let mut block = with_slot(block, slot, &entry);
+    block.set_loader_trial(None);
+    block
 }
 
-/// The slot holds this release, read back: it is tried before the running one.
+/// The slot holds this release, read back: it is tried before the running one. `loader`: its own, read back from the second file, when that is another than the
+/// one that the firmware starts: the release is tried through it.
 #[must_use]
-pub fn arm(block: &Block, slot: Slot, release: &Release) -> Block {
+pub fn arm(block: &Block, slot: Slot, release: &Release, loader: Option<Loader>) -> Block {
     let mut block = with_slot(block, slot, &Entry { priority: MAX_PRIORITY, tries: TRIES, ..entry_of(release) });
     // Something newer than the copy is there instead.
     block.set_copy_due(false);
+    block.set_loader_trial(loader.map(|loader| LoaderTrial { loader, tries: LOADER_TRIES }).as_ref());
     lower(&mut block, slot.other());
     see(&mut block, release);
     block
+}
+
+/// The loader on trial is about to be started; `None` when there is none, or none of its starts is left.
+#[must_use]
+pub fn start_loader(block: &Block) -> Option<Block> {
+    let trial = block.loader_trial()?;
+    let mut block = block.clone();
+    block.set_loader_trial(Some(&LoaderTrial { tries: trial.tries.checked_sub(1)?, ..trial }));
+    Some(block)
+}
+
+/// The loader on trial is given up, and with it the release that it came with.
+#[must_use]
+pub fn give_up_loader(block: &Block, why: &str) -> Block {
+    let mut block = block.clone();
+    block.set_loader_trial(None);
+    let is_on_trial = |slot: &Slot| !block.slot(*slot).is_good() && block.slot(*slot).priority > 0;
+    let slots = Slot::ALL.into_iter().filter(is_on_trial);
+    slots.fold(block.clone(), |block, slot| give_up(&block, slot, reason::LOADER, why, 0))
 }
 
 /// The running system reached `boot.ready`.
@@ -50,6 +75,7 @@ pub fn ready(block: &Block, running: Slot) -> Block {
 
 /// The running release is good. The floors rise to the smallest among the slots that still verify, so that none of them is forbidden: to the running
 /// release's when the other does not verify, or when it `revokes_older` ones: what these leave below the floor is to become a copy, as after a [`commit`].
+/// Its loader has been on trial with it, and stays.
 #[must_use]
 pub fn mark_good(block: &Block, running: Slot, other_verifies: bool, revokes_older: bool) -> Block {
     if block.slot(running).priority == 0 {
@@ -57,6 +83,7 @@ pub fn mark_good(block: &Block, running: Slot, other_verifies: bool, revokes_old
     }
     let entry = Entry { successful: 1, tries: 0, unfinished_boots: 0, ..block.slot(running) };
     let mut block = with_slot(block, running, &forgiven(entry));
+    block.set_loader_trial(None);
     let (mine, other) = (block.slot(running), block.slot(running.other()));
     if revokes_older || !other_verifies {
         raise(&mut block, mine.rollback_index, mine.key_set);
@@ -68,13 +95,16 @@ pub fn mark_good(block: &Block, running: Slot, other_verifies: bool, revokes_old
     block
 }
 
-/// No way back behind the running release: the floors rise to its own. The other slot is to become a copy of it, also when that is cut.
+/// No way back behind the running release and the loader that booted it, by its security version: the floors rise to theirs. The other slot is to become a copy
+/// of the release, also when that is cut.
 #[must_use]
-pub fn commit(block: &Block, running: Slot) -> Block {
+pub fn commit(block: &Block, running: Slot, loader: u32) -> Block {
     let entry = block.slot(running);
     let mut block = block.clone();
     if entry.priority > 0 {
         raise(&mut block, entry.rollback_index, entry.key_set);
+        let marks = block.marks();
+        block.set_marks(&Marks { loader_floor: marks.loader_floor.max(loader), ..marks });
         block.set_copy_due(true);
     }
     block
@@ -114,6 +144,7 @@ pub fn fail(block: &Block, running: Slot, code: u16, why: &str, time: u64) -> Bl
 #[must_use]
 pub fn roll_back(block: &Block, running: Slot, why: &str, time: u64) -> Block {
     let mut block = fail(block, running, reason::OPERATOR, why, time);
+    block.set_loader_trial(None);
     let entry = block.slot(running);
     block.add_failed_release(entry.release_digest);
     block.set_slot(running, &Entry { priority: 0, tries: 0, successful: 0, ..entry });
@@ -127,13 +158,14 @@ pub fn roll_back(block: &Block, running: Slot, why: &str, time: u64) -> Block {
 pub fn give_up(block: &Block, slot: Slot, code: u16, why: &str, time: u64) -> Block {
     let mut block = block.clone();
     let mut entry = block.slot(slot);
-    // What a health check or a panic said is worth more than that the tries came to an end.
-    if code != reason::TRIES || entry.reason_code == reason::NONE {
+    // What a health check or a panic said is worth more than that the tries, or its loader's starts, came to an end.
+    if !matches!(code, reason::TRIES | reason::LOADER) || entry.reason_code == reason::NONE {
         entry.set_reason(code, why);
         entry.reason_time = time;
     }
     block.add_failed_release(entry.release_digest);
     block.set_slot(slot, &Entry { priority: 0, tries: 0, ..entry });
+    block.set_loader_trial(None);
     block
 }
 

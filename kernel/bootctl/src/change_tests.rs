@@ -23,6 +23,7 @@ fn booted(block: &Block, slot: Slot) -> Booted {
         rollback_index: entry.rollback_index,
         key_set: entry.key_set,
         signed_at: 1000 + entry.rollback_index,
+        loader: 2,
         recovery: false,
     }
 }
@@ -30,7 +31,15 @@ fn booted(block: &Block, slot: Slot) -> Booted {
 /// What the signatures in a slot vouch for: here those of the release that the block names.
 fn signed(block: &Block, slot: Slot) -> Signed {
     let entry = block.slot(slot);
-    Signed { signed_at: 1000 + entry.rollback_index, key_set: entry.key_set }
+    Signed {
+        signed_at: 1000 + entry.rollback_index,
+        key_set: entry.key_set,
+        loader: Some(loader(entry.rollback_index)),
+    }
+}
+
+fn loader(index: u64) -> Loader {
+    Loader { digest: [100 + index as u8; 32], length: 1000 + index as u32, security: 2 }
 }
 
 /// The other slot's signatures vouch for nothing.
@@ -40,7 +49,7 @@ fn permits(old: &Block, new: &Block, booted: &Booted) -> Result<(), &'static str
 
 /// Slot a holds the release of this index, good; b is empty.
 fn fresh(index: u64) -> Block {
-    let armed = change::arm(&Block::empty(), Slot::A, &release(index));
+    let armed = change::arm(&Block::empty(), Slot::A, &release(index), None);
     change::mark_good(&armed, Slot::A, false, false)
 }
 
@@ -50,14 +59,14 @@ fn an_update_from_begin_to_good() {
     assert_eq!((old.rollback_floor(), old.slot(Slot::A).is_good()), (5, true));
     let begun = change::begin(&old, Slot::B);
     assert_eq!(candidates(&begun).as_slice(), [Slot::A]);
-    let armed = change::arm(&begun, Slot::B, &release(6));
+    let armed = change::arm(&begun, Slot::B, &release(6), None);
     assert_eq!(candidates(&armed).as_slice(), [Slot::B, Slot::A]);
     assert_eq!((armed.slot(Slot::B).tries, armed.slot(Slot::A).priority), (TRIES, MAX_PRIORITY - 1));
     assert_eq!((armed.marks().signed_at, armed.marks().key_set_seen, armed.rollback_floor()), (1006, 2, 5));
     let good = change::mark_good(&armed, Slot::B, true, false);
     assert_eq!((good.rollback_floor(), good.slot(Slot::B).is_good(), good.slot(Slot::B).tries), (5, true, 0));
     assert_eq!(candidates(&good).as_slice(), [Slot::B, Slot::A], "the old one stays to fall back to");
-    let committed = change::commit(&good, Slot::B);
+    let committed = change::commit(&good, Slot::B, 2);
     assert_eq!(committed.rollback_floor(), 6);
     assert_eq!(candidates(&committed).as_slice(), [Slot::B]);
     let copied = change::copied(&committed, Slot::B);
@@ -74,14 +83,14 @@ fn an_update_from_begin_to_good() {
 /// A cut between the floors and the end of the copy: the next boot knows what is left to do, whatever had been done of it.
 #[test]
 fn a_commit_that_was_cut_is_taken_up_again() {
-    let good = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6)), Slot::B, true, false);
-    let committed = change::commit(&good, Slot::B);
+    let good = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6), None), Slot::B, true, false);
+    let committed = change::commit(&good, Slot::B, 2);
     for cut in [committed.clone(), change::begin(&committed, Slot::A)] {
         assert!(change::wants_copy(&cut, Slot::B));
         assert_eq!(candidates(&cut).as_slice(), [Slot::B]);
         assert_eq!(candidates(&change::copied(&cut, Slot::B)).as_slice(), [Slot::B, Slot::A]);
         // What is installed instead takes the place.
-        assert!(!change::wants_copy(&change::arm(&cut, Slot::A, &release(7)), Slot::B));
+        assert!(!change::wants_copy(&change::arm(&cut, Slot::A, &release(7), None), Slot::B));
         // A slot that is given up is copied nowhere.
         let mut given_up = cut.clone();
         given_up.set_slot(Slot::B, &Entry { priority: 0, ..cut.slot(Slot::B) });
@@ -99,7 +108,7 @@ fn a_commit_that_was_cut_is_taken_up_again() {
 
 #[test]
 fn a_failure_is_kept_with_its_first_reason() {
-    let armed = change::arm(&fresh(5), Slot::B, &release(6));
+    let armed = change::arm(&fresh(5), Slot::B, &release(6), None);
     let failed = change::fail(&armed, Slot::B, reason::HEALTH, "service web: exit status 1", 77);
     assert_eq!(failed.slot(Slot::B).tries, TRIES, "the loader counts them");
     let given_up = change::give_up(&failed, Slot::B, reason::TRIES, "its tries were used up", 0);
@@ -113,12 +122,12 @@ fn a_failure_is_kept_with_its_first_reason() {
     // The next install keeps the reason until the slot holds something.
     let begun = change::begin(&given_up, Slot::B);
     assert_eq!(begun.slot(Slot::B).reason_text(), "service web: exit status 1");
-    assert_eq!(change::arm(&begun, Slot::B, &release(7)).slot(Slot::B).reason_code, reason::NONE);
+    assert_eq!(change::arm(&begun, Slot::B, &release(7), None).slot(Slot::B).reason_code, reason::NONE);
 }
 
 #[test]
 fn by_hand_the_other_slot_boots_and_this_one_never_again() {
-    let good = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6)), Slot::B, true, false);
+    let good = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6), None), Slot::B, true, false);
     let back = change::roll_back(&good, Slot::B, "ordered", 9);
     assert_eq!(candidates(&back).as_slice(), [Slot::A]);
     assert_eq!(back.failed_releases().next(), Some([6; 32]));
@@ -138,7 +147,7 @@ fn the_last_failures_are_remembered_newest_first_and_once() {
 
 #[test]
 fn a_good_slot_that_does_not_get_ready_stands_behind_the_other() {
-    let mut block = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6)), Slot::B, true, false);
+    let mut block = change::mark_good(&change::arm(&fresh(5), Slot::B, &release(6), None), Slot::B, true, false);
     let stuck = Entry { unfinished_boots: UNFINISHED_MAX, ..block.slot(Slot::B) };
     block.set_slot(Slot::B, &stuck);
     assert_eq!(candidates(&block).as_slice(), [Slot::A, Slot::B]);
@@ -148,7 +157,7 @@ fn a_good_slot_that_does_not_get_ready_stands_behind_the_other() {
 type Edit = fn(&mut Block);
 
 /// What may not be written: a change, and the class of the refusal.
-fn refused_of_a_trial() -> [(&'static str, Edit); 27] {
+fn refused_of_a_trial() -> [(&'static str, Edit); 30] {
     fn marks(block: &mut Block, edit: impl FnOnce(&mut Marks)) {
         let mut marks = block.marks();
         edit(&mut marks);
@@ -173,7 +182,13 @@ fn refused_of_a_trial() -> [(&'static str, Edit); 27] {
         ("unsigned", |block| marks(block, |marks| marks.key_set_seen = u32::MAX)),
         ("unsigned", |block| marks(block, |marks| marks.signed_at += 1)),
         ("unsigned", |block| marks(block, |marks| marks.signed_at = u64::MAX)),
-        ("rises", |block| marks(block, |marks| marks.loader_floor = 1)),
+        ("above-running", |block| marks(block, |marks| marks.loader_floor = 3)),
+        ("on-trial", |block| marks(block, |marks| marks.loader_floor = 2)),
+        // Not even that of a release which somebody has signed: the other slot is not to be tried.
+        ("loader", |block| {
+            block.set_loader_trial(Some(&LoaderTrial { loader: loader(5), tries: 1 }));
+        }),
+        ("unknown", |block| block.put(LOADER_TRIES, &[1])),
         ("rises", |block| marks(block, |marks| marks.tuf[0] = 1)),
         ("rises", |block| marks(block, |marks| marks.tuf[1] = 1)),
         ("rises", |block| marks(block, |marks| marks.tuf[2] = 1)),
@@ -193,7 +208,7 @@ fn refused_of_a_trial() -> [(&'static str, Edit); 27] {
 
 #[test]
 fn what_nobody_may_write_is_refused() {
-    let mut old = change::arm(&fresh(5), Slot::B, &release(6));
+    let mut old = change::arm(&fresh(5), Slot::B, &release(6), None);
     old.set_marks(&Marks { key_set_floor: 1, ..old.marks() });
     let running = booted(&old, Slot::B);
     for (class, edit) in refused_of_a_trial() {
@@ -219,19 +234,87 @@ fn what_nobody_may_write_is_refused() {
 #[test]
 fn a_newer_key_set_is_seen_when_it_is_signed_in_the_other_slot() {
     let old = change::begin(&fresh(5), Slot::B);
-    let armed = change::arm(&old, Slot::B, &release(9));
+    let armed = change::arm(&old, Slot::B, &release(9), None);
     let running = booted(&old, Slot::A);
     assert_eq!((armed.marks().key_set_seen, armed.marks().signed_at), (3, 1009));
     for (other, expected) in [
-        (Signed { signed_at: 1009, key_set: 3 }, Ok(())),
-        (Signed { signed_at: 1008, key_set: 3 }, Err(Forbidden::Unsigned("newest signed time"))),
-        (Signed { signed_at: 1009, key_set: 2 }, Err(Forbidden::Unsigned("newest key set"))),
+        (Signed { signed_at: 1009, key_set: 3, loader: None }, Ok(())),
+        (Signed { signed_at: 1008, key_set: 3, loader: None }, Err(Forbidden::Unsigned("newest signed time"))),
+        (Signed { signed_at: 1009, key_set: 2, loader: None }, Err(Forbidden::Unsigned("newest key set"))),
         (Signed::default(), Err(Forbidden::Unsigned("newest signed time"))),
     ] {
         assert_eq!(permit(&old, &armed, &running, || other), expected);
     }
     // Nobody reads the slot for a change that raises neither.
     assert_eq!(permit(&old, &change::retry(&old), &running, || panic!("it was asked")), Ok(()));
+}
+
+/// A loader on trial: with its release, signed with it, started a few times, given up with it.
+#[test]
+fn a_loader_is_tried_with_its_release() {
+    let begun = change::begin(&fresh(5), Slot::B);
+    let armed = change::arm(&begun, Slot::B, &release(6), Some(loader(6)));
+    let running = booted(&begun, Slot::A);
+    assert_eq!(armed.loader_trial(), Some(LoaderTrial { loader: loader(6), tries: change::LOADER_TRIES }));
+    let permits = |new: &Block, signed: Option<Loader>| {
+        let other = || Signed { signed_at: 1006, key_set: 2, loader: signed };
+        permit(&begun, new, &running, other).map_err(Forbidden::class)
+    };
+    assert_eq!(permits(&armed, Some(loader(6))), Ok(()));
+    for other in
+        [None, Some(loader(7)), Some(Loader { length: 5, ..loader(6) }), Some(Loader { security: 9, ..loader(6) })]
+    {
+        assert_eq!(permits(&armed, other), Err("unsigned"), "{other:?}");
+    }
+    let mut many = armed.clone();
+    many.set_loader_trial(Some(&LoaderTrial { loader: loader(6), tries: change::LOADER_TRIES + 1 }));
+    assert_eq!(permits(&many, Some(loader(6))), Err("loader"));
+    // Its starts come to an end; the release is given up then, and remembered.
+    let mut started = armed.clone();
+    for left in (0..change::LOADER_TRIES).rev() {
+        started = change::start_loader(&started).unwrap();
+        assert_eq!(started.loader_trial().map(|trial| trial.tries), Some(left));
+    }
+    assert_eq!(change::start_loader(&started), None);
+    let given_up = change::give_up_loader(&started, "it did not come to a system");
+    let entry = given_up.slot(Slot::B);
+    assert_eq!((entry.priority, entry.reason_code), (0, reason::LOADER));
+    assert_eq!((given_up.loader_trial(), candidates(&given_up).as_slice()), (None, &[Slot::A][..]));
+    assert_eq!(given_up.failed_releases().next(), Some([6; 32]));
+    // What a check said of the release is worth more.
+    let unhealthy = change::give_up_loader(&change::fail(&started, Slot::B, reason::HEALTH, "web", 7), "no system");
+    assert_eq!(unhealthy.slot(Slot::B).reason_text(), "web");
+    // A good one keeps its loader; and whoever gives a release up gives its loader up.
+    for ended in [
+        change::mark_good(&started, Slot::B, true, false),
+        change::give_up(&started, Slot::B, reason::TRIES, "used up", 0),
+        change::begin(&started, Slot::B),
+        change::roll_back(&started, Slot::B, "ordered", 1),
+    ] {
+        assert_eq!(ended.loader_trial(), None);
+        assert_eq!(
+            self::permits(&started, &ended, &booted(&started, Slot::B)).err(),
+            match ended.slot(Slot::B) {
+                entry if entry.release_digest == [0; 32] => Some("running"),
+                _ => None,
+            }
+        );
+    }
+}
+
+/// A block of before there were loaders on trial: what stands there is not one, is kept, and makes room for one.
+#[test]
+fn an_older_block_has_no_loader_on_trial() {
+    let mut old = change::begin(&fresh(5), Slot::B);
+    old.put(LENGTH, &736_u32.to_le_bytes());
+    old.put(LOADER, &[0x5a; 60]);
+    assert_eq!(old.loader_trial(), None);
+    assert_eq!(change::retry(&old), old);
+    let armed = change::arm(&old, Slot::B, &release(6), Some(loader(6)));
+    assert_eq!(armed.loader_trial().map(|trial| trial.loader), Some(loader(6)));
+    assert_eq!(armed.get::<20>(LOADER + 40), [0x5a; 20]);
+    let signed = || Signed { signed_at: 1006, key_set: 2, loader: Some(loader(6)) };
+    assert_eq!(permit(&old, &armed, &booted(&old, Slot::A), signed), Ok(()));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -271,13 +354,13 @@ proptest! {
             let changed: Vec<Block> = match step {
                 Step::Install(index) if block.slot(running).is_good() && index >= block.rollback_floor() => {
                     let begun = change::begin(&block, running.other());
-                    let armed = change::arm(&begun, running.other(), &release(index));
+                    let armed = change::arm(&begun, running.other(), &release(index), None);
                     vec![begun, armed]
                 }
                 Step::Good { other_verifies, revokes_older } => {
                     vec![change::mark_good(&block, running, other_verifies, revokes_older)]
                 }
-                Step::Commit if block.slot(running).is_good() => vec![change::commit(&block, running)],
+                Step::Commit if block.slot(running).is_good() => vec![change::commit(&block, running, 2)],
                 Step::Copy if block.slot(running).is_good() => vec![change::copied(&block, running)],
                 Step::RollBack if refusal(&block, running.other()).is_none() && block.slot(running.other()).is_good() => {
                     vec![change::roll_back(&block, running, "ordered", 1)]
@@ -314,10 +397,10 @@ proptest! {
     fn no_lie_locks_the_machine_out(
         writes in prop::collection::vec((edit(), edit(), any::<[bool; 2]>()), 1..20), on_trial in any::<bool>()
     ) {
-        let armed = change::arm(&fresh(5), Slot::B, &release(6));
+        let armed = change::arm(&fresh(5), Slot::B, &release(6), None);
         let mut block = if on_trial { armed.clone() } else { change::mark_good(&armed, Slot::B, true, false) };
         let running = booted(&block, Slot::B);
-        let other = Signed { signed_at: 1007, key_set: 3 };
+        let other = Signed { signed_at: 1007, key_set: 3, loader: None };
         for (first, second, [also, as_good]) in writes {
             let mut new = block.clone();
             first.apply(&mut new);
@@ -341,7 +424,8 @@ proptest! {
             let marks = block.marks();
             prop_assert!(marks.rollback_floor <= 6 && marks.key_set_floor <= 2, "{:?}", marks);
             prop_assert!(marks.signed_at <= 1007 && marks.key_set_seen <= 3, "{:?}", marks);
-            prop_assert_eq!((marks.loader_floor, marks.tuf), (0, [0; 3]));
+            prop_assert!(marks.loader_floor <= 2 && marks.tuf == [0; 3], "{:?}", marks);
+            prop_assert_eq!(block.loader_trial(), None, "nobody has signed one");
         }
     }
 }
@@ -351,6 +435,7 @@ proptest! {
 enum Lie {
     Mark(usize, u64),
     Slot(bool, [u8; 5], u8),
+    Loader(u32, u64),
 }
 
 fn edit() -> impl Strategy<Value = Lie> {
@@ -361,6 +446,7 @@ fn edit() -> impl Strategy<Value = Lie> {
             let bounds = [16, 8, 2, 2, 8];
             Lie::Slot(is_a, core::array::from_fn(|at| marks[at] % bounds[at]), digest)
         }),
+        (0u32..5, 0u64..9).prop_map(|(tries, index)| Lie::Loader(tries, index)),
     ]
 }
 
@@ -385,6 +471,9 @@ impl Lie {
                 let release_digest = if digest < 7 { old.release_digest } else { [digest; 32] };
                 let entry = Entry { priority, tries, successful, bad, unfinished_boots, release_digest, ..old };
                 block.set_slot(slot, &entry);
+            }
+            Self::Loader(tries, index) => {
+                block.set_loader_trial(Some(&LoaderTrial { loader: loader(index), tries }));
             }
         }
     }

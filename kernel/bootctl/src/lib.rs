@@ -35,7 +35,8 @@ pub const MAX_PRIORITY: u8 = 15;
 /// Boots that a slot on trial may be given.
 pub const MAX_TRIES: u8 = 7;
 
-const IN_USE: u32 = 736;
+const IN_USE: u32 = 776;
+const LENGTH: usize = 12;
 const SEQUENCE: usize = 16;
 const FLAGS: usize = 72;
 /// The running release is to be copied to the other slot.
@@ -45,6 +46,8 @@ const SLOTS: [usize; 2] = [96, 352];
 const FAILED: usize = 608;
 /// Releases that failed here and are remembered.
 pub const FAILED_MAX: usize = 4;
+const LOADER_TRIES: usize = 52;
+const LOADER: usize = FAILED + 32 * FAILED_MAX;
 
 /// One of the two slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +105,8 @@ pub mod reason {
     pub const OPERATOR: u16 = 6;
     /// The slot cannot be read.
     pub const UNREADABLE: u16 = 7;
+    /// The loader that came with the release did not lead to a good system.
+    pub const LOADER: u16 = 8;
 }
 
 /// The fields of a slot.
@@ -175,6 +180,26 @@ impl Entry {
     }
 }
 
+/// The loader of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loader {
+    /// SHA-256 of its file.
+    pub digest: [u8; 32],
+    /// Bytes of its file, never 0.
+    pub length: u32,
+    /// Its security version.
+    pub security: u32,
+}
+
+/// The loader of the release on trial, in the second file of the EFI system partition (docs/formats/disk.md): to be started before it is relied upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderTrial {
+    /// Which.
+    pub loader: Loader,
+    /// How often it may still be started.
+    pub tries: u32,
+}
+
 /// What only ever grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
@@ -194,7 +219,7 @@ pub struct Marks {
 
 impl Marks {
     /// So many of [`Marks::named`], from the first on, are raised by steps of this version.
-    const RAISED: usize = 4;
+    const RAISED: usize = 5;
 
     /// Each with its name.
     fn named(&self) -> [(&'static str, u64); 8] {
@@ -234,7 +259,7 @@ impl Block {
         let mut block = Self { bytes: boxed(&[0; SIZE]) };
         block.put(0, b"SWIFTBCT");
         block.put(8, &1u16.to_le_bytes());
-        block.put(12, &IN_USE.to_le_bytes());
+        block.put(LENGTH, &IN_USE.to_le_bytes());
         block.bytes[80] = u8::MAX;
         block.seal();
         block
@@ -304,6 +329,30 @@ impl Block {
     pub fn set_copy_due(&mut self, is_due: bool) {
         let others = u64::from_le_bytes(self.get(FLAGS)) & !COPY_DUE;
         self.put(FLAGS, &(others | if is_due { COPY_DUE } else { 0 }).to_le_bytes());
+    }
+
+    /// The loader that is on trial, if one is. A block of before there was such a thing has other bytes there.
+    pub fn loader_trial(&self) -> Option<LoaderTrial> {
+        let [in_use, tries, length, security] =
+            [LENGTH, LOADER_TRIES, LOADER + 32, LOADER + 36].map(|at| u32::from_le_bytes(self.get(at)));
+        let loader = Loader { digest: self.get(LOADER), length, security };
+        (in_use >= IN_USE && length > 0).then_some(LoaderTrial { loader, tries })
+    }
+
+    /// Sets that.
+    pub fn set_loader_trial(&mut self, trial: Option<&LoaderTrial>) {
+        if self.loader_trial().is_none() && trial.is_none() {
+            return;
+        }
+        let none = LoaderTrial { loader: Loader { digest: [0; 32], length: 0, security: 0 }, tries: 0 };
+        let LoaderTrial { loader, tries } = trial.unwrap_or(&none);
+        self.put(LOADER, &loader.digest);
+        let in_use = u32::from_le_bytes(self.get(LENGTH)).max(IN_USE);
+        let values =
+            [(LENGTH, in_use), (LOADER_TRIES, *tries), (LOADER + 32, loader.length), (LOADER + 36, loader.security)];
+        for (at, value) in values {
+            self.put(at, &value.to_le_bytes());
+        }
     }
 
     /// The slot that was booted last.
@@ -407,7 +456,7 @@ fn computed_digest(bytes: &[u8; SIZE]) -> [u8; 32] {
 fn is_valid(bytes: &[u8; SIZE]) -> bool {
     bytes[..8] == *b"SWIFTBCT"
         && u16::from_le_bytes(get(bytes, 8)) == 1
-        && u32::from_le_bytes(get(bytes, 12)) as usize <= DIGEST
+        && u32::from_le_bytes(get(bytes, LENGTH)) as usize <= DIGEST
         && get(bytes, DIGEST) == computed_digest(bytes)
 }
 

@@ -5,12 +5,16 @@
 //! | mark | may rise to |
 //! |---|---|
 //! | rollback floor, key set floor | the running release's, once that is good |
+//! | loader floor | the security version of the loader that booted it, then |
 //! | newest signed time, newest key set | those of the running release, or of the one in the other slot by its signatures |
-//! | loader floor, channel versions | nowhere: no step of this version raises them, and nothing that this kernel verifies bounds them |
+//! | channel versions | nowhere: no step of this version raises them, and nothing that this kernel verifies bounds them |
+//!
+//! The loader on trial is the one of the release in the other slot, by its signatures, and is told of in the write that lets that release be tried.
 
 use core::fmt;
 
-use crate::{Block, Entry, MAX_PRIORITY, MAX_TRIES, Marks, Slot};
+use crate::change::LOADER_TRIES;
+use crate::{Block, Entry, Loader, LoaderTrial, MAX_PRIORITY, MAX_TRIES, Marks, Slot};
 
 /// What was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct Booted {
     pub key_set: u32,
     /// The newest time in its header and key set.
     pub signed_at: u64,
+    /// Security version of the loader.
+    pub loader: u32,
     /// It was booted to repair the machine, and proves nothing.
     pub recovery: bool,
 }
@@ -36,12 +42,15 @@ pub struct Signed {
     pub signed_at: u64,
     /// Version of its key set.
     pub key_set: u32,
+    /// The loader that it carries.
+    pub loader: Option<Loader>,
 }
 
 impl Signed {
     /// The larger of each.
     fn or(self, other: Self) -> Self {
-        Self { signed_at: self.signed_at.max(other.signed_at), key_set: self.key_set.max(other.key_set) }
+        let (signed_at, key_set) = (self.signed_at.max(other.signed_at), self.key_set.max(other.key_set));
+        Self { signed_at, key_set, loader: other.loader.or(self.loader) }
     }
 
     /// What of these marks it does not vouch for.
@@ -74,6 +83,8 @@ pub enum Forbidden {
     NotBooted(Slot),
     /// Of the slot that runs, which nobody can write.
     Running,
+    /// A loader would be on trial that belongs to no release that is to be tried.
+    Loader,
     /// Outside its bounds.
     Bounds(Slot),
     /// A byte that this version does not know.
@@ -93,6 +104,7 @@ impl Forbidden {
             Self::Fallback(_) => "fallback",
             Self::NotBooted(_) => "not-booted",
             Self::Running => "running",
+            Self::Loader => "loader",
             Self::Bounds(_) => "bounds",
             Self::Unknown(_) => "unknown",
         }
@@ -113,6 +125,7 @@ impl fmt::Display for Forbidden {
             }
             Self::NotBooted(slot) => write!(f, "slot {} would be good without having been booted", slot.name()),
             Self::Running => f.write_str("the release of the running slot would be another"),
+            Self::Loader => f.write_str("the loader on trial would be none of a release that is to be tried"),
             Self::Bounds(slot) => write!(f, "slot {}: priority, tries or mark outside their bounds", slot.name()),
             Self::Unknown(at) => write!(f, "byte {at} is not known here, and would change"),
         }
@@ -134,9 +147,26 @@ pub fn permit(old: &Block, new: &Block, booted: &Booted, other: impl FnOnce() ->
         permit_slot(slot, &old.slot(slot), &new.slot(slot), booted)?;
     }
     permit_fallback(old, new, booted)?;
+    let other = core::cell::LazyCell::new(other);
+    permit_loader(old, new, booted, || *other)?;
     // Good by the write before, or by this one, which the rules for slots have let pass.
     let is_good = booted.slot.is_some_and(|slot| new.slot(slot).is_good());
-    permit_marks(&old.marks(), &new.marks(), booted, is_good, other)
+    permit_marks(&old.marks(), &new.marks(), booted, is_good, || *other)
+}
+
+/// A loader on trial may be left alone and given up; another one comes with the release that is to be tried.
+fn permit_loader(old: &Block, new: &Block, booted: &Booted, other: impl FnOnce() -> Signed) -> Result<(), Forbidden> {
+    let (before, Some(LoaderTrial { loader, tries })) = (old.loader_trial(), new.loader_trial()) else {
+        return Ok(());
+    };
+    if before == new.loader_trial() {
+        return Ok(());
+    }
+    let entry = booted.slot.map(|slot| new.slot(slot.other()));
+    if tries > LOADER_TRIES || entry.is_none_or(|entry| entry.is_good() || entry.priority == 0) {
+        return Err(Forbidden::Loader);
+    }
+    if other().loader == Some(loader) { Ok(()) } else { Err(Forbidden::Unsigned("loader on trial")) }
 }
 
 fn permit_marks(
@@ -154,6 +184,7 @@ fn permit_marks(
     let floors = [
         ("rollback floor", before.rollback_floor, after.rollback_floor, booted.rollback_index),
         ("key set floor", before.key_set_floor.into(), after.key_set_floor.into(), booted.key_set.into()),
+        ("loader floor", before.loader_floor.into(), after.loader_floor.into(), booted.loader.into()),
     ];
     for (what, before, after, running) in floors {
         if after > before && after > running {
@@ -163,8 +194,11 @@ fn permit_marks(
             return Err(Forbidden::OnTrial(what));
         }
     }
-    let known = Signed { signed_at: before.signed_at, key_set: before.key_set_seen }
-        .or(Signed { signed_at: booted.signed_at, key_set: booted.key_set });
+    let known = Signed {
+        signed_at: before.signed_at.max(booted.signed_at),
+        key_set: before.key_set_seen.max(booted.key_set),
+        loader: None,
+    };
     if known.lacks(after).is_some()
         && let Some(what) = known.or(other()).lacks(after)
     {
@@ -213,5 +247,14 @@ fn unknown_change(old: &Block, new: &Block) -> Option<usize> {
     same.set_marks(&old.marks());
     same.put(crate::FAILED, &old.bytes[crate::FAILED..][..32 * crate::FAILED_MAX]);
     same.set_copy_due(old.is_copy_due());
+    let [before, after] = [old, new].map(|block| u32::from_le_bytes(block.get(crate::LENGTH)));
+    if before < crate::IN_USE && after == crate::IN_USE && new.loader_trial().is_some() {
+        // A block of before there were loaders on trial becomes one of now.
+        same.put(crate::LENGTH, &old.get::<4>(crate::LENGTH));
+        same.put(crate::LOADER, &old.get::<{ crate::IN_USE as usize - crate::LOADER }>(crate::LOADER));
+        same.put(crate::LOADER_TRIES, &old.get::<4>(crate::LOADER_TRIES));
+    } else {
+        same.set_loader_trial(old.loader_trial().as_ref());
+    }
     (0..crate::DIGEST).find(|&at| same.bytes[at] != old.bytes[at])
 }

@@ -45,6 +45,11 @@ fn the_shared_vectors_are_read_as_they_say() {
         assert_eq!(case["expect"], "ok", "{name}");
         assert_eq!(case["copy"], current.copy, "{name}");
         assert_eq!(case["sequence"], current.block.sequence(), "{name}");
+        let trial = current.block.loader_trial().map(|LoaderTrial { loader, tries }| {
+            let digest = loader.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            serde_json::json!({"digest": digest, "length": loader.length, "security": loader.security, "tries": tries})
+        });
+        assert_eq!(case["loader"], trial.unwrap_or(Value::Null), "{name}");
         let order: Vec<_> = candidates(&current.block).iter().map(|slot| slot.name()).collect();
         assert_eq!(case["order"], Value::from(order), "{name}");
         for slot in Slot::ALL {

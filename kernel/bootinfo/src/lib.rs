@@ -220,6 +220,8 @@ pub struct BootInfo {
     pub last_boot_start: u64,
     /// Bytes of it.
     pub last_boot_length: u64,
+    /// The loader's security version; 0: it has none.
+    pub loader_security: u64,
 }
 
 /// Most root keys.
@@ -228,18 +230,22 @@ pub const ROOTS_MAX: usize = 8;
 pub mod flag {
     /// The system boots to be repaired: no packages, no persistent data.
     pub const RECOVERY: u32 = 1;
+    /// The loader is on trial with the release: it, or this boot, has not been found good yet.
+    pub const LOADER_ON_TRIAL: u32 = 2;
 }
 /// What the shortest block has: fields behind it came later, and are absent in a shorter one.
 pub const SIZE_MIN: usize = offset_of!(BootInfo, key_set_floor);
 /// What a block had before [`BootInfo::last_boot_start`].
 const SIZE_BEFORE_LAST_BOOT: usize = offset_of!(BootInfo, last_boot_start);
+/// What a block had before [`BootInfo::loader_security`].
+const SIZE_BEFORE_SECURITY: usize = offset_of!(BootInfo, loader_security);
 
 /// Bytes of the block.
 pub const SIZE: usize = size_of::<BootInfo>();
 
 const _: () = {
-    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 704 && SIZE_MIN == 352);
-    assert!(SIZE_BEFORE_LAST_BOOT == 688);
+    assert!(size_of::<Region>() == 24 && size_of::<Framebuffer>() == 32 && SIZE == 712 && SIZE_MIN == 352);
+    assert!(SIZE_BEFORE_LAST_BOOT == 688 && SIZE_BEFORE_SECURITY == 704);
     assert!(offset_of!(BootInfo, memory_map) == 16);
     assert!(offset_of!(BootInfo, kernel_start) == 32);
     assert!(offset_of!(BootInfo, header_start) == 48);
@@ -308,12 +314,17 @@ impl BootInfo {
             release_digest: [0; 32],
             last_boot_start: 0,
             last_boot_length: 0,
+            loader_security: 0,
         }
     }
 
     /// Leaves out what the block's writer did not know: an older loader may start a newer kernel. In place: it is read on a small stack.
     pub fn keep_known(&mut self) {
         if self.size as usize >= SIZE {
+            return;
+        }
+        self.loader_security = 0;
+        if self.size as usize >= SIZE_BEFORE_SECURITY {
             return;
         }
         (self.last_boot_start, self.last_boot_length) = (0, 0);
@@ -475,6 +486,7 @@ mod tests {
             release_digest: [6; 32],
             last_boot_start: 0x1000,
             last_boot_length: 0x1000,
+            loader_security: 3,
             time: 9,
             ..good()
         };
@@ -484,7 +496,10 @@ mod tests {
         };
         assert_eq!((known(told), told.root_keys().len()), (told, 2));
         let before = BootInfo { size: SIZE_BEFORE_LAST_BOOT as u32, ..told };
-        assert_eq!(known(before), BootInfo { last_boot_start: 0, last_boot_length: 0, ..before });
+        let nothing_left = BootInfo { last_boot_start: 0, last_boot_length: 0, loader_security: 0, ..before };
+        assert_eq!(known(before), nothing_left);
+        let before = BootInfo { size: SIZE_BEFORE_SECURITY as u32, ..told };
+        assert_eq!(known(before), BootInfo { loader_security: 0, ..before });
         let short = BootInfo { size: SIZE_MIN as u32, ..told };
         assert_eq!((short.check(), known(short)), (Ok(()), BootInfo { size: SIZE_MIN as u32, time: 9, ..good() }));
         assert!(BootInfo { root_count: 9, ..told }.root_keys().is_empty());

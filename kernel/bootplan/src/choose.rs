@@ -1,4 +1,7 @@
 //! Going through the candidates. Every change of the boot-control block is on the disk before it counts.
+//!
+//! A release on trial may have a loader on trial with it: this one then starts that one, which chooses anew and boots the release or comes back. A loader that
+//! was started so boots nothing else and judges nobody: what it thinks of a slot may be its own mistake.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -6,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bootctl::{
-    Block, Current, Entry, MAX_PRIORITY, Marks, Refusal, Slot, State, UNFINISHED_MAX, Write, candidates, change,
-    reason, refusal,
+    Block, Current, Entry, Loader, MAX_PRIORITY, Marks, Refusal, Slot, State, UNFINISHED_MAX, Write, candidates,
+    change, reason, refusal,
 };
 
 use crate::Control;
@@ -40,6 +43,15 @@ pub enum Disk {
     Slots(Control),
 }
 
+/// How the loader was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// A person at the console wants to repair the machine.
+    pub recovery: bool,
+    /// Another loader tries this one.
+    pub on_trial: bool,
+}
+
 /// What the choice needs done.
 pub trait Machine {
     /// Memory of a loaded image.
@@ -50,6 +62,12 @@ pub trait Machine {
     fn marks(&mut self, slot: Slot) -> Result<Floors, LoadError>;
     /// Writes a copy of the boot-control block and flushes; the text says why not.
     fn write(&mut self, write: &Write) -> Result<(), String>;
+    /// Whether the firmware starts this loader already: its file and the second have changed places.
+    fn is_first(&mut self, loader: &Loader) -> bool;
+    /// Starts this loader from the second file, to be tried. Comes back only when it does not boot anything: the text says why not.
+    fn start(&mut self, loader: &Loader) -> String;
+    /// What stands in the boot-control block now.
+    fn control(&mut self) -> Control;
     /// Tells the person at the console, at once.
     fn report(&mut self, attempt: &Attempt);
 }
@@ -75,6 +93,8 @@ pub struct Boot<B> {
     pub floors: Floors,
     /// It boots to be repaired: no packages, no persistent data.
     pub recovery: bool,
+    /// Through the loader that is on trial with it.
+    pub loader_on_trial: bool,
     /// The boot-control block as it now stands on the disk; `None` also when it is not known which one does.
     pub current: Option<Current>,
 }
@@ -83,31 +103,47 @@ pub struct Boot<B> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused(pub Vec<Attempt>);
 
-/// Finds what to boot. `recovery`: a person at the console wants to repair the machine.
-pub fn choose<M: Machine>(machine: &mut M, disk: Disk, recovery: bool) -> Result<Boot<M::Buffer>, Refused> {
+/// Finds what to boot.
+///
+/// # Errors
+/// Nothing can be booted; for a loader on trial: the release that it came with cannot.
+pub fn choose<M: Machine>(machine: &mut M, disk: Disk, asked: Asked) -> Result<Boot<M::Buffer>, Refused> {
     let is_whole = matches!(&disk, Disk::Slots(control) if control.is_whole());
-    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new(), is_whole };
+    let Asked { recovery, on_trial } = asked;
+    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new(), is_whole, on_trial };
+    let mut loader_on_trial = on_trial;
     let (floors, current, booted) = match disk {
-        Disk::NoSlots => (Floors::default(), None, None),
         Disk::Slots(Control { current: Some(mut current), .. }) => {
+            if !recovery {
+                choice.retire(&mut current);
+            }
             let floors = choice.floors(&mut current);
+            if !recovery && !on_trial {
+                loader_on_trial = choice.loader(&mut current, floors);
+            }
             let booted = if recovery { None } else { choice.take_candidate(&mut current, floors) };
             (floors, Some(*current), booted)
         }
-        Disk::Slots(Control { current: None, .. }) => choice.rebuild(),
+        Disk::Slots(Control { current: None, .. }) if !on_trial => choice.rebuild(),
+        _ => (Floors::default(), None, None),
     };
+    let is_whole = choice.is_whole;
     // A kernel that looks for the disk with this block would not find it where the other copy can be read again.
     let known = |current: Option<Current>| current.filter(|_| is_whole);
+    let boot = |source, image, recovery, current| Boot { source, image, floors, recovery, loader_on_trial, current };
     if let Some((source, image)) = booted {
-        return Ok(Boot { source, image, floors, recovery, current: known(current) });
+        return Ok(boot(source, image, recovery, known(current)));
+    }
+    if on_trial {
+        return Err(Refused(choice.attempts));
     }
     if let Some(current) = &current
         && let Some((source, image)) = choice.take_any(&current.block, floors)
     {
-        return Ok(Boot { source, image, floors, recovery: true, current: known(Some(current.clone())) });
+        return Ok(boot(source, image, true, known(Some(current.clone()))));
     }
     match choice.load(Source::Esp, floors, [0; 32]) {
-        Ok(image) => Ok(Boot { source: Source::Esp, image, floors, recovery, current: known(current) }),
+        Ok(image) => Ok(boot(Source::Esp, image, recovery, known(current))),
         Err(_) => Err(Refused(choice.attempts)),
     }
 }
@@ -119,6 +155,8 @@ struct Choice<'m, M> {
     refused: Vec<Source>,
     /// Both copies of the block are known: it can be written.
     is_whole: bool,
+    /// This loader is: it writes nothing but the boot that it is there for.
+    on_trial: bool,
 }
 
 const UNREAD: &str = "a copy cannot be read, and may be the one that counts: nothing is written";
@@ -138,6 +176,63 @@ impl<M: Machine> Choice<'_, M> {
             .inspect_err(|error| self.attempts.push(Attempt { what: error.what(), source, why: error.to_string() }))
             .inspect_err(|_| self.machine.report(self.attempts.last().expect("just pushed")))
             .inspect_err(|_| self.refused.push(source))
+    }
+
+    /// Lets the loader on trial have its turn, where there is one. Whether it is the one that runs: the files have changed places, and the block does not say so yet.
+    fn loader(&mut self, current: &mut Current, floors: Floors) -> bool {
+        let Some(trial) = current.block.loader_trial() else { return false };
+        if self.machine.is_first(&trial.loader) {
+            return true;
+        }
+        let on_trial = |slot: &Slot| !current.block.slot(*slot).is_good();
+        let release = candidates(&current.block).first().copied().filter(on_trial);
+        let floor = current.block.marks().loader_floor;
+        let why = match release {
+            None => "the release that it came with is not to be tried".into(),
+            Some(_) if trial.loader.security < floor => {
+                format!("its security version {} is below the floor {floor}", trial.loader.security)
+            }
+            Some(slot) => match self.try_loader(current, &trial.loader, slot, floors) {
+                Some(why) => why,
+                None => return false,
+            },
+        };
+        self.failed("new-loader", Source::Esp, &why);
+        let given_up = change::give_up_loader(&current.block, &why);
+        if let Err(why) = self.commit(current, &given_up) {
+            self.failed("bootctl", Source::Esp, &why);
+        }
+        false
+    }
+
+    /// Starts the loader for the release in this slot. Why it is to be given up; `None`: it is not to blame.
+    fn try_loader(&mut self, current: &mut Current, loader: &Loader, slot: Slot, floors: Floors) -> Option<String> {
+        let Some(started) = change::start_loader(&current.block) else {
+            return Some(format!(
+                "the new loader was started {} times and came to no good system",
+                change::LOADER_TRIES
+            ));
+        };
+        // A start that cannot be counted is none. The release is not booted either: its try could not be counted.
+        if let Err(why) = self.commit(current, &started) {
+            self.failed("bootctl", Source::Esp, &format_args!("cannot record the start of the new loader: {why}"));
+            return None;
+        }
+        let why = self.machine.start(loader);
+        let now = self.machine.control();
+        self.is_whole &= now.is_whole();
+        if let Some(now) = now.current {
+            *current = *now;
+        }
+        // It may have come back for a good reason: then that is the one to remember.
+        let release = current.block.slot(slot).release_digest;
+        match self.load(Source::Slot(slot), floors, release) {
+            Err(error) if error.blame() == Blame::Image => {
+                self.remember(current, slot, &error);
+                None
+            }
+            _ => Some(format!("the new loader came back: {why}")),
+        }
     }
 
     /// What the block asks for. No honest writer raises a floor above every good release of this machine: one that is above the headers of all good
@@ -177,7 +272,9 @@ impl<M: Machine> Choice<'_, M> {
             let mut changed = current.block.clone();
             let key_set_floor = floors.key_set.try_into().unwrap_or(marks.key_set_floor);
             changed.set_marks(&Marks { rollback_floor: floors.rollback, key_set_floor, ..marks });
-            if let Err(why) = self.commit(current, &changed) {
+            if !self.on_trial
+                && let Err(why) = self.commit(current, &changed)
+            {
                 self.failed("bootctl", source, &why);
             }
         }
@@ -215,23 +312,31 @@ impl<M: Machine> Choice<'_, M> {
 
     /// As `commit`, where a boot goes on without it.
     fn note(&mut self, current: &mut Current, slot: Slot, change: impl FnOnce(&mut Entry)) {
+        if self.on_trial {
+            return;
+        }
         let mut changed = current.block.clone();
         let mut entry = changed.slot(slot);
         change(&mut entry);
         changed.set_slot(slot, &entry);
+        if !entry.is_good() && entry.priority == 0 {
+            // The loader that came with it goes with it.
+            changed.set_loader_trial(None);
+        }
         if let Err(why) = self.commit(current, &changed) {
             self.failed("bootctl", Source::Slot(slot), &why);
         }
     }
 
-    fn take_candidate(&mut self, current: &mut Current, floors: Floors) -> Booted<M::Buffer> {
+    /// Says why slots are no candidates. One whose tries have come to 0 is given up.
+    fn retire(&mut self, current: &mut Current) {
         for slot in Slot::ALL {
             let Some(refused) = refusal(&current.block, slot) else { continue };
             let entry = current.block.slot(slot);
             let recorded = entry.reason_text();
             let why = if recorded.is_empty() { refused.to_string() } else { format!("{refused} ({recorded})") };
             self.attempts.push(Attempt { what: "choice", source: Source::Slot(slot), why });
-            if refused == Refusal::TriesUsedUp {
+            if refused == Refusal::TriesUsedUp && !self.on_trial {
                 let why = "its tries were used up before it was marked good";
                 let changed = change::give_up(&current.block, slot, reason::TRIES, why, 0);
                 if let Err(why) = self.commit(current, &changed) {
@@ -239,7 +344,14 @@ impl<M: Machine> Choice<'_, M> {
                 }
             }
         }
-        for slot in candidates(&current.block) {
+    }
+
+    fn take_candidate(&mut self, current: &mut Current, floors: Floors) -> Booted<M::Buffer> {
+        let wanted = |slot: &Slot| !self.on_trial || !current.block.slot(*slot).is_good();
+        // The loader on trial was started for the first of them.
+        let most = if self.on_trial { 1 } else { Slot::ALL.len() };
+        let slots: Vec<Slot> = candidates(&current.block).into_iter().take(most).filter(wanted).collect();
+        for slot in slots {
             let source = Source::Slot(slot);
             let entry = current.block.slot(slot);
             match self.load(source, floors, entry.release_digest) {

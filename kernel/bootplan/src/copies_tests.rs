@@ -2,8 +2,8 @@
 
 use bootctl::{Block, Entry, Slot, State, reason};
 
-use crate::tests::{A, B, Fake, SLOT_SIZE, good, image, slot, trial};
-use crate::{ATTEMPTS, Disk, choose};
+use crate::fake::{A, B, Fake, SLOT_SIZE, good, image, slot, trial};
+use crate::{ATTEMPTS, Asked, Disk, choose};
 
 /// Copy 0 says that b is bad, and is newer; copy 1 that it is preferred.
 fn two_minds() -> Fake {
@@ -79,7 +79,7 @@ fn a_new_block_whose_second_copy_cannot_be_written_counts_all_the_same() {
         let mut fake = Fake::new(slot(image(3)), slot(image(7)));
         fake.broken_copy = Some(copy);
         let disk = fake.disk();
-        let Ok(boot) = choose(&mut fake, disk, false) else { panic!("nothing boots") };
+        let Ok(boot) = choose(&mut fake, disk, Asked::default()) else { panic!("nothing boots") };
         let current = boot.current.unwrap();
         assert_eq!((boot.source, current.copy, current.state), (B, 1 - copy, State::OneCopy));
         assert_eq!(fake.current(), Some(current));

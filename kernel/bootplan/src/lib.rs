@@ -9,7 +9,8 @@
 //! A copy of the block that cannot be read may be the one that counts: then the choice is made by the other, or as without any, and nothing is written.
 //!
 //! 0. Floors that no good slot stands on are damage.
-//! 1. A slot whose tries have come to 0 becomes unbootable.
+//! 1. A slot whose tries have come to 0 becomes unbootable. A loader that is on trial with its release is started, and that choice is its own; one that comes
+//!    back, or has been started often enough, is given up with the release.
 //! 2. Each candidate is loaded and checked. One that fails verification is marked bad, one that cannot be read is not.
 //! 3. A slot on trial spends a try; when that cannot be written, it is not booted. A boot of a good one is counted until it is ready.
 //! 4. When no slot is left, or a person asks for it, any slot that still verifies boots for recovery.
@@ -22,10 +23,14 @@ mod choose;
 mod copies;
 #[cfg(test)]
 mod copies_tests;
+#[cfg(test)]
+mod fake;
 pub mod image;
+#[cfg(test)]
+mod loader_tests;
 #[cfg(test)]
 mod tests;
 
 pub use copies::{ATTEMPTS, Control};
 
-pub use choose::{Attempt, Boot, Disk, Machine, Refused, Source, choose};
+pub use choose::{Asked, Attempt, Boot, Disk, Machine, Refused, Source, choose};

@@ -95,6 +95,13 @@ constants! {
     }
 }
 
+// Ours, not Linux's: of /dev/loader (docs/formats/bootctl.md), `_IO(0xe5, 1)`.
+constants! {
+    u32 {
+        LOADER_SWAP = 0xe501;
+    }
+}
+
 // Watchdogs (include/uapi/linux/watchdog.h).
 constants! {
     u32 {

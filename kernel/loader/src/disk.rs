@@ -44,6 +44,7 @@ pub struct Medium {
 #[derive(Default)]
 struct Layout {
     guid: Guid,
+    esp: Option<Partition>,
     bootctl: Option<Partition>,
     slots: [Option<Partition>; 2],
 }
@@ -64,12 +65,15 @@ impl Medium {
 
     /// The boot-control block, and whether there are slots at all.
     pub fn state(&mut self) -> bootplan::Disk {
-        let (Some(disk), Some(partition)) = (&mut self.disk, self.layout.bootctl) else {
-            return bootplan::Disk::NoSlots;
-        };
         if self.layout.slots.iter().all(Option::is_none) {
             return bootplan::Disk::NoSlots;
         }
+        self.control().map_or(bootplan::Disk::NoSlots, bootplan::Disk::Slots)
+    }
+
+    /// The boot-control block, where there is a partition for it.
+    pub fn control(&mut self) -> Option<Control> {
+        let (Some(disk), Some(partition)) = (&mut self.disk, self.layout.bootctl) else { return None };
         let control = Control::read(|copy, into| {
             disk.read_in(&partition, bootctl::OFFSETS[copy], into).inspect_err(|why| {
                 event!("loader.error", what = "bootctl", where = format_args!("copy {copy}"), why = why);
@@ -87,7 +91,7 @@ impl Medium {
             None => "none",
         };
         event!("loader.bootctl", sequence = sequence, copy = copy, state = state);
-        bootplan::Disk::Slots(control)
+        Some(control)
     }
 
     /// A slot's partition.
@@ -113,6 +117,21 @@ impl Medium {
         let mut file = file.into_regular_file().ok_or_else(|| LoadError::Absent("it is a folder".into()))?;
         let size = file.get_boxed_info::<FileInfo>().map_err(read_error)?.file_size();
         Ok(InFile { file, size })
+    }
+
+    /// A loader, from the start of one of the two files; what it holds is not looked at.
+    pub fn loader_file(&mut self, which: fn(&esp::Files) -> u64, length: u32) -> Result<Pages, String> {
+        let (Some(disk), Some(partition)) = (&mut self.disk, &self.layout.esp) else {
+            return Err("the disk has no partition esp".into());
+        };
+        let sectors = partition.first..partition.first.saturating_add(partition.sectors);
+        let files = esp::Files::find(disk, sectors).map_err(|error| error.to_string())?;
+        if length > files.size {
+            return Err(format!("{length} bytes are not in a file of {}", files.size));
+        }
+        let mut bytes = Pages::allocate(length.into(), SIZE as u64).ok_or("no memory for it")?;
+        disk.read_at(which(&files), &mut bytes.as_mut()[..length as usize])?;
+        Ok(bytes)
     }
 
     /// Writes a copy of the boot-control block. It counts only once it is flushed.
@@ -146,6 +165,7 @@ impl Layout {
         }
         Some(Self {
             guid: table.disk_guid,
+            esp: table.find(&types::ESP, "esp"),
             bootctl: table.find(&types::BOOTCTL, "bootctl"),
             slots: Slot::ALL.map(|slot| table.find(&types::BASE, slot.partition())),
         })

@@ -76,7 +76,8 @@ impl Handoff {
             disk_guid,
             rollback_floor: boot.floors.rollback,
             key_set_floor: boot.floors.key_set,
-            flags: if boot.recovery { bootinfo::flag::RECOVERY } else { 0 },
+            flags: if boot.recovery { bootinfo::flag::RECOVERY } else { 0 }
+                | if boot.loader_on_trial { bootinfo::flag::LOADER_ON_TRIAL } else { 0 },
             key_set: image.key_set,
             rollback_index: image.header.rollback_index,
             release_digest: image.release_digest,
@@ -85,6 +86,7 @@ impl Handoff {
             loader_start_ticks: started,
             last_boot_start: last_boot.as_ref().map_or(0, Pages::address),
             last_boot_length: last_boot.as_ref().map_or(0, Pages::length),
+            loader_security: crate::SECURITY.into(),
             ..BootInfo::empty()
         };
         for (place, key) in info.roots.iter_mut().zip(roots.keys) {

@@ -6,7 +6,7 @@
 //! firmware: the console, memory, disks and files, the machine's tables, and the jump. In order:
 //!
 //! 1. find the disk that this program was loaded from, its partitions and its boot-control block (`disk`)
-//! 2. choose, load and check an image; spend a try if it is on trial (`bootplan::choose`)
+//! 2. choose, load and check an image; spend a try if it is on trial; before that, start the loader that is on trial with it (`bootplan::choose`, `second`)
 //! 3. collect what the kernel is told (`facts`), arm a watchdog where there is one (`watchdog`), leave the boot services, clean caches, switch the MMU off, jump (`handoff`)
 //!
 //! A failure is one line on the console. When nothing can be booted, the reasons stay on the screen until a key or five minutes.
@@ -16,10 +16,12 @@ extern crate alloc;
 mod console;
 mod disk;
 mod facts;
+mod faults;
 mod handoff;
 mod keys;
 mod lastboot;
 mod memory;
+mod second;
 mod watchdog;
 
 use core::sync::atomic::Ordering;
@@ -29,7 +31,7 @@ use alloc::string::String;
 
 use bootctl::Slot;
 use bootplan::image::{self, Accepted, Conditions, Floors, Image, LoadError};
-use bootplan::{Attempt, Boot, Machine, Refused, Source};
+use bootplan::{Asked, Attempt, Boot, Control, Machine, Refused, Source};
 use release::trust::{self, Roots, TrustError};
 use uefi::boot::{EventType, TimerTrigger, Tpl};
 use uefi::proto::console::text::Key;
@@ -41,6 +43,11 @@ use memory::{Firmware, Pages};
 
 /// The profile this loader was built for; without one it boots any.
 const PROFILE: Option<&str> = option_env!("SWIFT_PROFILE");
+/// Larger is safer: a machine that has committed to one starts none below it (docs/formats/bootctl.md). 0: it has none.
+const SECURITY: u32 = security(match option_env!("SWIFT_LOADER_SECURITY") {
+    Some(text) => text,
+    None => "0",
+});
 /// How long the reasons stay on the screen before the machine starts anew.
 const REASONS_SHOWN: Duration = Duration::from_secs(300);
 /// R is looked for so long, and so often: a key that is held down repeats itself ten times a second or more.
@@ -53,22 +60,43 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 #[entry]
 fn main() -> Status {
     let (started, roots) = (ticks(), keys::block());
-    event!("loader.start", version = env!("CARGO_PKG_VERSION"), root_keys = roots.roots().keys.len());
+    let on_trial = second::is_on_trial();
+    event!(
+        "loader.start",
+        version = env!("CARGO_PKG_VERSION"),
+        security = SECURITY,
+        root_keys = roots.roots().keys.len(),
+        trial = u8::from(on_trial)
+    );
     // Before images are loaded, which may lie anywhere.
     let last_boot = lastboot::area();
-    let mut medium = Medium::open();
-    let disk = medium.state();
-    let mut loader = Loader { medium, roots: roots.roots(), sha256: sha256::best() };
-    match bootplan::choose(&mut loader, disk, is_recovery_asked_for()) {
-        Ok(boot) => start(loader.medium, boot, &roots.roots(), last_boot, started),
+    let mut loader = Loader { medium: Medium::open(), roots: roots.roots(), sha256: sha256::best(), last_boot };
+    let disk = loader.medium.state();
+    let asked = Asked { recovery: !on_trial && is_recovery_asked_for(), on_trial };
+    match bootplan::choose(&mut loader, disk, asked) {
+        Ok(boot) => start(loader, boot, started),
+        // Who tries this loader goes on.
+        Err(_) if on_trial => Status::NOT_FOUND,
         Err(refused) => give_up(&refused),
     }
+}
+
+/// A number in decimal.
+const fn security(text: &str) -> u32 {
+    let (text, mut at, mut number) = (text.as_bytes(), 0, 0);
+    while at < text.len() {
+        assert!(text[at].is_ascii_digit(), "SWIFT_LOADER_SECURITY: digits are 0 to 9");
+        number = number * 10 + (text[at] - b'0') as u32;
+        at += 1;
+    }
+    number
 }
 
 struct Loader<'a> {
     medium: Medium,
     roots: Roots<'a>,
     sha256: sha256::Digest,
+    last_boot: Option<Pages>,
 }
 
 impl Machine for Loader<'_> {
@@ -93,6 +121,21 @@ impl Machine for Loader<'_> {
 
     fn write(&mut self, write: &bootctl::Write) -> Result<(), String> {
         self.medium.write_bootctl(write)
+    }
+
+    fn is_first(&mut self, loader: &bootctl::Loader) -> bool {
+        second::read(&mut self.medium, |files| files.main, loader, self.sha256).is_ok()
+    }
+
+    fn start(&mut self, loader: &bootctl::Loader) -> String {
+        let file = second::read(&mut self.medium, |files| files.second, loader, self.sha256);
+        let started = file.and_then(|file| second::start(file, loader, || self.last_boot = None));
+        self.last_boot = self.last_boot.take().or_else(lastboot::area);
+        started.err().unwrap_or_else(|| "it ended".into())
+    }
+
+    fn control(&mut self) -> Control {
+        self.medium.control().unwrap_or_else(|| Control::read(|_, _| Err("there is no bootctl".into())))
     }
 
     fn report(&mut self, attempt: &Attempt) {
@@ -138,7 +181,8 @@ fn drain_keys() {
     }
 }
 
-fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, last_boot: Option<Pages>, started: u64) -> Status {
+fn start(loader: Loader<'_>, boot: Boot<Pages>, started: u64) -> Status {
+    let Loader { medium, roots, last_boot, .. } = loader;
     let digest = boot.image.release_digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     event!(
         "loader.slot",
@@ -157,7 +201,7 @@ fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, last_boot: Option
     let disk_guid = medium.disk_guid();
     // Closes what is open on the disk before the firmware goes.
     drop(medium);
-    match handoff::Handoff::prepare(boot, roots, disk_guid, last_boot, started) {
+    match handoff::Handoff::prepare(boot, &roots, disk_guid, last_boot, started) {
         Ok(handoff) => {
             watchdog::arm();
             event!("loader.exit", kernel_entry = format_args!("{:#x}", handoff.entry()));
@@ -165,7 +209,7 @@ fn start(medium: Medium, boot: Boot<Pages>, roots: &Roots<'_>, last_boot: Option
         }
         Err(why) => {
             event!("loader.error", what = "handoff", where = "memory", why = why);
-            wait_then_restart()
+            if second::is_on_trial() { Status::OUT_OF_RESOURCES } else { wait_then_restart() }
         }
     }
 }
@@ -208,7 +252,9 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     if !handoff::LEFT.load(Ordering::Relaxed) {
         let line = info.location().map_or(0, core::panic::Location::line);
         event!("loader.error", what = "loader", where = line, why = info.message());
-        boot::stall(REASONS_SHOWN);
+        if !second::is_on_trial() {
+            boot::stall(REASONS_SHOWN);
+        }
     }
     runtime::reset(runtime::ResetType::COLD, Status::ABORTED, None)
 }

@@ -29,15 +29,25 @@ struct Function {
 
 /// Starts the first i6300esb that is found. None: the machine boots without.
 pub fn arm() {
-    let handles = boot::locate_handle_buffer(SearchType::ByProtocol(&PciRootBridgeIo::GUID));
-    let Some(function) = handles.ok().and_then(|handles| handles.iter().copied().find_map(find)) else { return };
-    let device = Esb::new(function);
+    let Some(device) = device() else { return };
     device.start(TIMEOUT);
     if device.is_running() {
         event!("loader.watchdog", driver = "i6300esb", timeout = TIMEOUT);
     } else {
         event!("loader.error", what = "watchdog", where = "i6300esb", why = "it does not start");
     }
+}
+
+/// Stops it: what it was to watch over has come back.
+pub fn disarm() {
+    if let Some(device) = device() {
+        device.stop();
+    }
+}
+
+fn device() -> Option<Esb<Function>> {
+    let handles = boot::locate_handle_buffer(SearchType::ByProtocol(&PciRootBridgeIo::GUID)).ok()?;
+    handles.iter().copied().find_map(find).map(Esb::new)
 }
 
 fn find(handle: Handle) -> Option<Function> {

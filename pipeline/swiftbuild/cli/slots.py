@@ -124,7 +124,10 @@ def _document(raw: bytes) -> dict[str, Any]:
         for name, entry in zip(NAMES, block.slots, strict=True)
     ]
     booted = NAMES[block.last_booted] if block.last_booted < len(NAMES) else None
-    return {"copies": copies, "rollback_floor": block.rollback_floor, "last_booted": booted, "slots": slots}
+    trial = block.loader_trial
+    loader = {"digest": trial.digest.hex(), "security": trial.security, "starts_left": trial.tries} if trial else None
+    return {"copies": copies, "rollback_floor": block.rollback_floor, "loader_floor": block.loader_floor,
+            "last_booted": booted, "slots": slots, "loader_on_trial": loader}
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
@@ -132,7 +135,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
     for number, copy in enumerate(document["copies"]):
         what = copy.get("damage") or f"sequence {copy['sequence']}{', the one that counts' if copy['counts'] else ''}"
         lines.append(f"copy {number}   {what}")
-    lines += [f"floor    {document['rollback_floor']}", f"booted   {document['last_booted'] or 'never'}", ""]
+    lines += [f"floor    {document['rollback_floor']}", f"booted   {document['last_booted'] or 'never'}"]
+    if trial := document["loader_on_trial"]:
+        about = f"{trial['digest'][:16]}, security version {trial['security']}"
+        lines.append(f"loader   {about}, on trial, {trial['starts_left']} starts left")
+    lines.append("")
     for row in document["slots"]:
         if not row["version"]:
             lines.append(f"slot {row['slot']}   empty")

@@ -7,7 +7,7 @@ What outside tools judge (FAT, ELF and PE by another reader) is added by the com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from swiftbuild.core.slots import NAMES, choose
@@ -15,10 +15,20 @@ from swiftbuild.errors import DamageError, SwiftbuildError, TrustError
 from swiftbuild.limits import MIB, PARTITION_ALIGNMENT, SECTOR
 from swiftbuild.model.binary import Record
 from swiftbuild.model.bootctl import BootControl
-from swiftbuild.model.disk import BASE_TYPE, BOOTCTL_TYPE, DATA_TYPE, ESP_TYPE, PKGS_TYPE, DiskTable, Partition
+from swiftbuild.model.disk import (
+    BASE_TYPE,
+    BOOTCTL_TYPE,
+    DATA_TYPE,
+    ESP_TYPE,
+    LOADER_PATH,
+    PKGS_TYPE,
+    SECOND_LOADER_PATH,
+    DiskTable,
+    Partition,
+)
 from swiftbuild.model.release import SectionType
 from swiftbuild.model.signing import Roots
-from swiftbuild.wire import bootctl, elf, erofs, gpt, release, symbols, verity
+from swiftbuild.wire import bootctl, elf, erofs, esp, gpt, release, symbols, verity
 from swiftbuild.wire.view import Buffer, take, zero
 
 LAYOUT = {
@@ -27,7 +37,6 @@ LAYOUT = {
 }  # fmt: skip
 """Name → type and smallest size, in the order of docs/formats/disk.md."""
 SLOTS = ("base_a", "base_b")
-LOADER_PATH = "EFI/BOOT/BOOTAA64.EFI"
 
 
 class Finding(Record):
@@ -231,10 +240,19 @@ def _bootctl(contents: Mapping[str, Buffer]) -> list[Finding]:
     return findings
 
 
-def check_esp(files: Mapping[str, bytes], slot: Buffer) -> list[Finding]:
-    """8: the loader that the firmware starts is the one that the slot carries."""
-    if LOADER_PATH not in files:
-        return [Finding(where="esp", code="loader-missing", text=f"there is no {LOADER_PATH}")]
-    if not is_empty(slot) and files[LOADER_PATH] != bytes(release.read_slot(slot).section(SectionType.LOADER)):
-        return [Finding(where="esp", code="loader-differs", text=f"{LOADER_PATH} is not the loader of base_a")]
-    return []
+def check_esp(volume: Buffer, files: Mapping[str, bytes], slots: Sequence[Buffer]) -> list[Finding]:
+    """8: the loader that the firmware starts is one that a slot carries, and can change places with the second."""
+    for path in (LOADER_PATH, SECOND_LOADER_PATH):
+        if path not in files:
+            return [Finding(where="esp", code="loader-missing", text=f"there is no {path}")]
+    found = []
+    try:
+        main, _ = esp.find(volume)
+        if bytes(main) != files[LOADER_PATH]:
+            found.append(Finding(where="esp", code="loader-read", text=f"two readers see different {LOADER_PATH}"))
+    except DamageError as error:
+        found.append(Finding(where="esp", code="loader-files", text=error.message))
+    loaders = [bytes(release.read_slot(slot).section(SectionType.LOADER)) for slot in slots if not is_empty(slot)]
+    if loaders and files[LOADER_PATH] not in {esp.padded(loader) for loader in loaders}:
+        found.append(Finding(where="esp", code="loader-differs", text=f"{LOADER_PATH} is the loader of no slot"))
+    return found

@@ -21,6 +21,7 @@ from swiftbuild.engine.run import Work
 from swiftbuild.errors import InputError
 from swiftbuild.model.profile import Profile
 from swiftbuild.model.recipe import DebianSource, PackageLock, Recipe, TreeSource
+from swiftbuild.model.release import LOADER_SECURITY
 from swiftbuild.model.tree import Content, Node
 from swiftbuild.stages import cargo, data, debian, disk, kernel, root, sign, slot
 from swiftbuild.stages.cargo import CargoBuild, CargoPlace
@@ -61,6 +62,8 @@ ROOT_KEYS_VARIABLE = "SWIFT_ROOT_KEYS"
 """The loader's build reads the root public keys and their threshold from it (wire/rootkeys.py)."""
 PROFILE_VARIABLE = "SWIFT_PROFILE"
 """The only profile that the loader boots."""
+SECURITY_VARIABLE = "SWIFT_LOADER_SECURITY"
+"""Its own security version."""
 COMPRESS = ("/usr/bin/zstd", "-q", "-10", "--single-thread", "--force")
 
 
@@ -127,7 +130,8 @@ class Planner:
         """Kernel, its other forms, loader, userland."""
         label = {"SWIFT_BUILD": f"rustc-{self.s.tools.get('rustc-web', 'unknown').partition('+')[0]}"}
         kernel_build = replace(KERNEL, environment=label)
-        trust = {ROOT_KEYS_VARIABLE: rootkeys.text(self.s.signer.roots), PROFILE_VARIABLE: self.name}
+        trust = {ROOT_KEYS_VARIABLE: rootkeys.text(self.s.signer.roots), PROFILE_VARIABLE: self.name,
+                 SECURITY_VARIABLE: str(LOADER_SECURITY)}
         loader_build = replace(LOADER, environment=trust)
         userland_build = replace(
             USERLAND,

@@ -20,6 +20,7 @@ class Reason(IntEnum):
     HANG = 5
     OPERATOR = 6
     CANNOT_READ = 7
+    LOADER = 8
 
 
 class SlotEntry(Record):
@@ -40,6 +41,16 @@ class SlotEntry(Record):
     reason: str = ""
 
 
+class LoaderTrial(Record):
+    """The loader of the release on trial, in the second loader file."""
+
+    digest: Bytes32
+    length: U32
+    security: U32
+    tries: U32
+    """How often it may still be started."""
+
+
 class BootControl(Record):
     """One block. What this version does not know is kept by the codec, not here."""
 
@@ -50,7 +61,7 @@ class BootControl(Record):
     key_set_floor: U32 = 0
     key_set_seen: U32 = 0
     loader_floor: U32 = 0
-    loader_tries: U32 = 0
+    loader_trial: LoaderTrial | None = None
     tuf_root: U32 = 0
     tuf_timestamp: U32 = 0
     tuf_snapshot: U32 = 0

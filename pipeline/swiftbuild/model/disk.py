@@ -8,8 +8,15 @@ from uuid import UUID
 from pydantic import Field
 
 from swiftbuild.digest import derive_uuid
+from swiftbuild.limits import MIB
 from swiftbuild.model.binary import U64, Record
 
+LOADER_PATH = "EFI/BOOT/BOOTAA64.EFI"
+"""On the EFI system partition: what the firmware starts."""
+SECOND_LOADER_PATH = "EFI/BOOT/SECOND.EFI"
+"""The place of a loader that is to be tried; their directory entries change places when it is kept."""
+LOADER_FILE_BYTES = MIB
+"""Of either, whatever the loader's size: zeros follow it."""
 ESP_TYPE = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 
 

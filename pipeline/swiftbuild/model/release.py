@@ -53,6 +53,10 @@ class Section(Record):
             return f"type {self.type}"
 
 
+LOADER_SECURITY = 1
+"""Of the loader in this tree: raised when an older one must not be started any more on a machine that has committed."""
+
+
 class ReleaseFacts(Record):
     """What the builder decides about a release; the rest of the header follows from the sections."""
 
@@ -64,7 +68,7 @@ class ReleaseFacts(Record):
     flags_critical: U64 = 0
     flags_optional: U64 = 0
     min_disk_layout: U32 = 1
-    loader_security_version: U32 = 1
+    loader_security_version: U32 = LOADER_SECURITY
     datafs_compat: U64 = 0
     datafs_ro_compat: U64 = 0
     datafs_incompat: U64 = 0

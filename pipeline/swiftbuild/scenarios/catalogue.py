@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from swiftbuild.core.names import choice
 from swiftbuild.core.proof import Needs
 from swiftbuild.errors import UsageError
-from swiftbuild.scenarios import failing, good, rot, trust
+from swiftbuild.scenarios import failing, good, loader, rot, trust
 from swiftbuild.scenarios.bench import Bench
 
 RELEASE_GATE, ROLLBACK_GATE = "release-test", "rollback-test"
@@ -56,6 +56,10 @@ CATALOGUE = (
     Scenario("check-fails-late", ROLLBACK_GATE, failing.check_fails_late, "keys", "ar br ar"),
     Scenario("operator-check-fails", ROLLBACK_GATE, failing.check_of_the_operator_fails, "update", "ar br ar"),
     Scenario("good-slot-stops-booting", ROLLBACK_GATE, failing.good_slot_stops_booting, "keys", "ap ap ap ap ap br"),
+    Scenario("loader-kept", RELEASE_GATE, loader.kept, "keys", "ar br br"),
+    Scenario("loader-hangs", ROLLBACK_GATE, loader.hangs, "keys", "ar -- ar"),
+    Scenario("loader-crashes", ROLLBACK_GATE, loader.crashes, "keys", "ar -- -- -- ar"),
+    Scenario("loader-refuses", ROLLBACK_GATE, loader.refuses, "keys", "ar ar"),
     Scenario("bit-in-header", ROLLBACK_GATE, rot.header, "update", "ar ar"),
     Scenario("bit-in-kernel", ROLLBACK_GATE, rot.kernel, "update", "ar ar"),
     Scenario("bit-in-base", ROLLBACK_GATE, rot.erofs, "update", NEVER_GOOD),

@@ -171,7 +171,8 @@ def root_writes_nothing(bench: Bench) -> None:
             if why and not any(words in answer.text for words in ("Operation not permitted", "resource busy")):
                 raise ProofError(f"a write to {path} failed otherwise than by a rule: {answer.text}")
 
-        for path in [f"/dev/disk/by-partlabel/{name}" for name in NODES] + ["/dev/disk/inactive", disk, "/dev/bootctl"]:
+        for path in [f"/dev/disk/by-partlabel/{name}" for name in NODES] + [
+                "/dev/disk/inactive", disk, "/dev/bootctl", "/dev/loader"]:
             denied(path, why=True)
             person.output(f"dd if={path} of=/dev/null bs=4096 count=1 2>/dev/null")
         # Nor by another node of the same device, nor by the descriptors of the service.
@@ -181,10 +182,10 @@ def root_writes_nothing(bench: Bench) -> None:
         service = person.output("pidof update-service")
         held = 0
         for path in person.output(f"ls -d /proc/{service}/fd/*").split():
-            if person.run(f"readlink {path} | grep -q -e bootctl -e {disk}").status == 0:
+            if person.run(f"readlink {path} | grep -q -e bootctl -e loader -e {disk}").status == 0:
                 held += 1
                 denied(path)
-        require("descriptors of block and slot that the service holds", held, 2)
+        require("descriptors of block, slot and loader that the service holds", held, 3)
         require("digest of the boot-control block", person.output("sha256sum /dev/bootctl | cut -c -64"), before)
         # A program over the service's own is not what init starts, and a link does not lead it elsewhere.
         person.output("cp /bin/busybox /tmp/false && mount -o bind /tmp/false /usr/bin/update-service")

@@ -13,6 +13,7 @@ from swiftbuild.effects.sparse import data_extents
 from swiftbuild.errors import DamageError, SwiftbuildError
 from swiftbuild.limits import SECTOR
 from swiftbuild.machine.media import contents, mapped
+from swiftbuild.model.disk import LOADER_PATH
 from swiftbuild.model.release import SectionType
 from swiftbuild.model.signing import Roots
 from swiftbuild.wire import gpt, release, rootkeys
@@ -57,19 +58,19 @@ def _esp(path: Path, parts: dict[str, memoryview]) -> list[Finding]:
     except DamageError as error:
         return [*found, Finding(where="esp", code="fat", text=error.message)]
     try:
-        found += check.check_esp(files, parts.get("base_a", memoryview(bytes(release.HEADER_SIZE))))
+        slots = {name: parts[name] for name in check.SLOTS if name in parts}
+        found += check.check_esp(parts["esp"], files, list(slots.values()))
     except SwiftbuildError:
         return found  # the slot's own fault is already found
-    slots = {name: parts[name] for name in check.SLOTS if name in parts}
     return found + _signatures(loader_roots(files), slots)
 
 
 def loader_roots(files: Mapping[str, bytes]) -> Roots | DamageError | None:
     """The root keys of the loader that the firmware starts; None: there is no loader."""
-    if check.LOADER_PATH not in files:
+    if LOADER_PATH not in files:
         return None
     try:
-        return rootkeys.find(files[check.LOADER_PATH])
+        return rootkeys.find(files[LOADER_PATH])
     except DamageError as error:
         return error
 

@@ -16,9 +16,10 @@ from swiftbuild.machine.media import mapped
 from swiftbuild.model.bootctl import BootControl, SlotEntry
 from swiftbuild.model.disk import ESP_TYPE, DiskTable, Partition
 from swiftbuild.model.release import CriticalFlag, ReleaseFacts, SectionType, SignatureArea
-from swiftbuild.stages.disk import LOADER_PATH, write_sparse
+from swiftbuild.model.signing import Roots
+from swiftbuild.stages.disk import write_sparse
 from swiftbuild.stages.root import MKFS
-from swiftbuild.wire import bootctl, elf, fat32, gpt, keyset, release, rootkeys, symbols, verity
+from swiftbuild.wire import bootctl, elf, esp, fat32, gpt, keyset, pe, release, rootkeys, symbols, verity
 
 ROOT = Path(__file__).resolve().parents[1]
 FSCK = "/usr/bin/fsck.erofs"
@@ -82,6 +83,18 @@ def with_code(raw: bytes, function: str, code: bytes) -> bytes:
     at = segment.offset + found[0] - segment.virtual
     kernel[at : at + len(code)] = code
     return rebuilt(raw, {SectionType.KERNEL: bytes(kernel)})
+
+
+def with_other_loader(raw: bytes, *, code: bytes = b"", roots: Roots | None = None) -> bytes:
+    """The slot image with another loader: other first instructions, other root keys, or only other bytes behind it."""
+    loader = bytearray(release.read_slot(raw).section(SectionType.LOADER))
+    if code:
+        at = pe.entry_offset(loader)
+        loader[at : at + len(code)] = code
+    if roots:
+        (place,) = rootkeys.places(loader)
+        loader[place : place + rootkeys.SIZE] = rootkeys.encode(roots)
+    return rebuilt(raw, {SectionType.LOADER: bytes(loader) + b"another"})
 
 
 def told(raw: bytes, **facts: object) -> bytes:
@@ -151,7 +164,7 @@ def with_loader(image: Path, raw: bytes) -> None:
     loader = bytes(release.read_slot(raw).section(SectionType.LOADER))
     with image.open("r+b") as file:
         file.seek(place.first * SECTOR)
-        file.write(fat32.build({LOADER_PATH: loader}, size=size, serial=1))
+        file.write(fat32.build(esp.loader_files(loader), size=size, serial=1))
 
 
 def _entry(raw: bytes, priority: int) -> SlotEntry:
@@ -171,8 +184,8 @@ def _key_set(raw: bytes) -> int:
 def esp_only(out: Path, files: Mapping[str, bytes]) -> Path:
     """A disk with nothing but an EFI system partition."""
     first, sectors = MIB // SECTOR, 128 * MIB // SECTOR
-    esp = Partition(type=ESP_TYPE, guid=derive_uuid("esp"), first=first, last=first + sectors - 1, name="esp")
-    table = DiskTable(guid=derive_uuid("disk"), sectors=sectors + 2 * first, partitions=(esp,))
+    partition = Partition(type=ESP_TYPE, guid=derive_uuid("esp"), first=first, last=first + sectors - 1, name="esp")
+    table = DiskTable(guid=derive_uuid("disk"), sectors=sectors + 2 * first, partitions=(partition,))
     pieces = gpt.encode(table)
     pieces[MIB] = fat32.build(files, size=128 * MIB, serial=1)
     write_sparse(out, pieces, table.sectors * SECTOR)
@@ -183,4 +196,4 @@ def one_file_boot(image: Path, out: Path) -> Path:
     """Loader and `base.img` on an ESP, and no slot."""
     raw = slot_image(image)
     loader = bytes(release.read_slot(raw).section(SectionType.LOADER))
-    return esp_only(out, {LOADER_PATH: loader, "base.img": raw})
+    return esp_only(out, {**esp.loader_files(loader), "base.img": raw})

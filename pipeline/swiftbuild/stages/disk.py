@@ -13,9 +13,8 @@ from swiftbuild.limits import MIB, PARTITION_ALIGNMENT, SECTOR
 from swiftbuild.model.bootctl import BootControl, SlotEntry
 from swiftbuild.model.disk import BASE_TYPE, BOOTCTL_TYPE, DATA_TYPE, ESP_TYPE, PKGS_TYPE, DiskTable, Partition
 from swiftbuild.model.profile import DiskSizes
-from swiftbuild.wire import bootctl, fat32, gpt, keyset, release
+from swiftbuild.wire import bootctl, esp, fat32, gpt, keyset, release
 
-LOADER_PATH = "EFI/BOOT/BOOTAA64.EFI"
 PRIORITY_FULL = 15
 
 
@@ -60,7 +59,7 @@ def build_disk(given: DiskInput, image: Path, summary: Path) -> None:
     starts = {p.name: p.first * SECTOR for p in table.partitions}
     day = datetime.fromtimestamp(given.file_time, tz=UTC)
     pieces[starts["esp"]] = fat32.build(
-        {LOADER_PATH: given.loader.read_bytes()},
+        esp.loader_files(given.loader.read_bytes()),
         size=given.sizes.esp_mib * MIB,
         serial=int.from_bytes(derive("swift-os fat serial", given.profile, digest, b"\0")[:4], "big"),
         date=(day.year, day.month, day.day),

@@ -108,6 +108,37 @@ pub fn gpt(data: &[u8]) {
     let _ = table.find(&gpt::types::BASE, "base_a");
 }
 
+/// A volume from its first sector on, which lies behind others. What is found lies in it, apart, and changes places for ever.
+pub fn esp(data: &[u8]) {
+    const FIRST: u64 = 8;
+    struct Volume<'a>(&'a [u8]);
+    impl gpt::Disk for Volume<'_> {
+        fn sectors(&self) -> u64 {
+            FIRST + 70_000
+        }
+        fn read(&mut self, first: u64, into: &mut [u8]) -> Result<(), gpt::Unreadable> {
+            let at = first.checked_sub(FIRST).ok_or(gpt::Unreadable)? as usize * SECTOR;
+            into.fill(0);
+            for (byte, there) in into.iter_mut().zip(self.0.get(at..).unwrap_or_default()) {
+                *byte = *there;
+            }
+            Ok(())
+        }
+    }
+    let Ok(files) = esp::Files::find(&mut Volume(data), FIRST..FIRST + 70_000) else { return };
+    let sectors = u64::from(files.size).div_ceil(SECTOR as u64);
+    for first in [files.main, files.second] {
+        assert!(first > FIRST && first + sectors <= FIRST + 70_000);
+    }
+    assert!(files.main.abs_diff(files.second) >= sectors);
+    let mut sector = [0; SECTOR];
+    gpt::Disk::read(&mut Volume(data), files.directory, &mut sector).expect("it was read");
+    let before = sector;
+    files.swap(&mut sector);
+    files.swap(&mut sector);
+    assert_eq!(sector, before);
+}
+
 /// The first bit of the last byte: as a kernel or as a program.
 pub fn elfload(data: &[u8]) {
     let Some((&kind, file)) = data.split_last() else { return };

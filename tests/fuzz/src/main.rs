@@ -20,13 +20,14 @@ use std::sync::LazyLock;
 type Target = fn(&[u8]);
 
 /// Every target by name; the runner reads the names from here.
-const TARGETS: [(&str, Target); 26] = [
+const TARGETS: [(&str, Target); 27] = [
     ("accounts", formats::accounts),
     ("acpi", hardware::acpi),
     ("bootctl", formats::bootctl),
     ("datafs", storage::datafs),
     ("elfload", formats::elfload),
     ("erofs", formats::erofs),
+    ("esp", formats::esp),
     ("fdt", hardware::fdt),
     ("frames", state::frames),
     ("gpt", formats::gpt),

@@ -9,3 +9,9 @@ pub fn forget(device: impl AsFd) -> Result<()> {
     // SAFETY: the request has no argument, and changes no memory of this process.
     unsafe { ioctl(device, NoArg::<{ opcode::none(0x12, 97) }>::new()) }
 }
+
+/// The second loader file of /dev/loader becomes the one that the firmware starts (docs/formats/bootctl.md): a request of this system's own kernel.
+pub fn swap_loaders(device: impl AsFd) -> Result<()> {
+    // SAFETY: the request has no argument, and changes no memory of this process.
+    unsafe { ioctl(device, NoArg::<{ opcode::none(0xe5, 1) }>::new()) }
+}

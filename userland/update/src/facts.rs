@@ -22,6 +22,10 @@ pub struct Facts {
     pub rollback_index: u64,
     /// Version of the key set that it was accepted under.
     pub key_set: u64,
+    /// The loader's security version.
+    pub loader_security: u32,
+    /// It is on trial with the release.
+    pub loader_on_trial: bool,
     /// Who of root's keys must sign a key set: so many, of those that the bits name.
     pub root_quorums: Vec<(u32, u32)>,
     /// Root's public keys; none: no loader verified anything.
@@ -41,6 +45,8 @@ impl Facts {
                 "recovery" => facts.recovery = value == "1",
                 "release" => facts.release = hex(value)?,
                 "rollback_index" => facts.rollback_index = value.parse().ok()?,
+                "loader_security" => facts.loader_security = value.parse().ok()?,
+                "loader_on_trial" => facts.loader_on_trial = value == "1",
                 "key_set" => facts.key_set = value.parse().ok()?,
                 "root_quorum" if facts.root_quorums.len() < MAX_QUORUMS => {
                     let (threshold, members) = value.split_once(' ')?;
@@ -85,11 +91,13 @@ mod tests {
         let digest = "0a".repeat(32);
         let text = alloc::format!(
             "slot b\nrecovery 0\nrelease {digest}\nrollback_index 7\nrollback_floor 5\nkey_set 2\nkey_set_floor 1\n\
+             loader_security 4\nloader_on_trial 1\n\
              root_quorum 1 1\nroot_quorum 2 6\nroot {digest}\nlast_boot panic\nlast_boot_why a test\nnew thing\n"
         );
         let facts = Facts::parse(&text).unwrap();
         assert_eq!((facts.slot, facts.rollback_index, facts.key_set), (Some(Slot::B), 7, 2));
         assert_eq!((facts.release, facts.trust().quorums[1].members, facts.roots.len()), ([10; 32], 6, 1));
+        assert_eq!((facts.loader_security, facts.loader_on_trial), (4, true));
         assert_eq!(facts.last_boot, ("panic".into(), "a test".into()));
         assert_eq!(Facts::parse("slot esp\n").unwrap().slot, None);
         for wrong in ["slot", "rollback_index x\n", "release 0a\n", "root zz\n", "root_quorum 1\n"] {

@@ -5,9 +5,10 @@
 //!    holds and not by what somebody noted.
 //! 3. The slot is settled: on stable media, and read from there afterwards.
 //! 4. All of it is read back and held to the header and signatures that were verified, not to the source.
-//! 5. One write of the block gives it priority and tries; a copy of the running release is good as it is.
+//! 5. Where its loader is another than the one that the firmware starts, that goes into the second loader file in the same way (`loader`).
+//! 6. One write of the block gives the slot priority and tries, and its loader starts; a copy of the running release is good as it is.
 //!
-//! A cut before 5 leaves a slot that nothing boots; the running one was never touched.
+//! A cut before 6 leaves a slot that nothing boots; the running one was never touched.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,7 +19,8 @@ use release::{AREA_SIZE, Header};
 use rt::Errno;
 
 use crate::content::{self, Check, Fault};
-use crate::{BootControl, CHUNK, Slot, Source};
+use crate::loader::{self, Outcome, Update};
+use crate::{BootControl, CHUNK, Loaders, Slot, Source};
 
 /// Why an install ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Failure {
     Settle(Errno),
     /// What was read back is not what was verified.
     ReadBack(Fault),
+    /// Its loader.
+    Loader(loader::Failure),
     /// The boot-control block cannot be written.
     BootControl(Errno),
 }
@@ -43,6 +47,7 @@ impl fmt::Display for Failure {
             Self::Slot(at, why) => write!(f, "cannot write the slot at byte {at}: {}", rt::errno::text(*why)),
             Self::Settle(why) => write!(f, "the slot's bytes did not reach the disk: {}", rt::errno::text(*why)),
             Self::ReadBack(fault) => write!(f, "read back from the slot: {fault}"),
+            Self::Loader(why) => why.fmt(f),
             Self::BootControl(why) => write!(f, "cannot write the boot-control block: {}", rt::errno::text(*why)),
         }
     }
@@ -64,7 +69,8 @@ enum State {
     Copy(u64),
     Settle,
     ReadBack(Check),
-    Arm,
+    Loader(Update),
+    Arm(Option<bootctl::Loader>),
     Done,
 }
 
@@ -125,12 +131,13 @@ impl Install {
             State::Copy(at) => ("copy", (*at, self.end)),
             State::Settle => ("copy", (self.end, self.end)),
             State::ReadBack(check) => ("read-back", check.progress()),
-            State::Arm | State::Done => ("read-back", (self.end, self.end)),
+            State::Loader(update) => ("loader", update.progress()),
+            State::Arm(_) | State::Done => ("read-back", (self.end, self.end)),
         };
         Progress { phase, done, all }
     }
 
-    /// The next step. True when the slot is ready to be tried.
+    /// The next step. True when the slot is ready to be tried. `loaders`: none on a disk that has no two loader files; its loader then stays as it is.
     ///
     /// # Errors
     /// Why it ended; the slot cannot be booted then.
@@ -138,6 +145,7 @@ impl Install {
         &mut self,
         source: &mut (impl Source + ?Sized),
         slot: &mut (impl Slot + ?Sized),
+        loaders: Option<&mut (impl Loaders + ?Sized)>,
         boot: &mut (impl BootControl + ?Sized),
     ) -> Result<bool, Failure> {
         self.state = match core::mem::replace(&mut self.state, State::Done) {
@@ -153,13 +161,22 @@ impl Install {
                 State::ReadBack(Check::new(&self.area, &self.header))
             }
             State::ReadBack(mut check) => match check.step(slot).map_err(Failure::ReadBack)? {
-                true => State::Arm,
+                true => self.with_loader(slot, loaders.map(|files| files.size()))?,
                 false => State::ReadBack(check),
             },
-            State::Arm => {
+            State::Loader(mut update) => {
+                // The update was made for these files.
+                let files = loaders.ok_or(Failure::Loader(loader::Failure::Read(Errno::NXIO)))?;
+                match update.step(files).map_err(Failure::Loader)? {
+                    Outcome::GoesOn => State::Loader(update),
+                    Outcome::IsFirst => State::Arm(None),
+                    Outcome::IsSecond(loader) => State::Arm(Some(loader)),
+                }
+            }
+            State::Arm(loader) => {
                 let block = boot.read().map_err(Failure::BootControl)?;
                 let ready = match self.purpose {
-                    Purpose::Trial => change::arm(&block, self.slot, &self.release),
+                    Purpose::Trial => change::arm(&block, self.slot, &self.release, loader),
                     Purpose::Copy => change::copied(&block, self.slot.other()),
                 };
                 boot.write(&ready).map_err(Failure::BootControl)?;
@@ -168,6 +185,13 @@ impl Install {
             State::Done => State::Done,
         };
         Ok(matches!(self.state, State::Done))
+    }
+
+    /// A release that is only a copy has its loader where it is.
+    fn with_loader(&self, slot: &mut (impl Slot + ?Sized), size: Option<u64>) -> Result<State, Failure> {
+        let (Purpose::Trial, Some(size)) = (self.purpose, size) else { return Ok(State::Arm(None)) };
+        let update = Update::of(&self.header, slot, size).map_err(Failure::Loader)?;
+        Ok(update.map_or(State::Arm(None), State::Loader))
     }
 
     fn copy(

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bootctl::{Block, change};
 use release::trust::{TrustError, Trusted, accept};
-use release::{Header, ReleaseError};
+use release::{Header, ReleaseError, SectionKind};
 
 use crate::facts::Facts;
 
@@ -31,6 +31,8 @@ pub struct Machine<'a> {
     pub block: &'a Block,
     /// Bytes of the slot that does not run.
     pub slot_size: u64,
+    /// Bytes of the second loader file, where there is one.
+    pub loader_size: Option<u64>,
     /// Seconds since 1970.
     pub now: u64,
 }
@@ -61,6 +63,10 @@ pub enum Refusal {
     Downgrade { version: String, running: String },
     /// It failed here before.
     FailedHere,
+    /// Its loader's security version is below the floor.
+    LoaderBelowFloor { security: u32, floor: u32 },
+    /// Its loader is larger than the second loader file.
+    LoaderSize { length: u64, size: u64 },
 }
 
 impl Refusal {
@@ -78,6 +84,8 @@ impl Refusal {
             Self::Same => "same",
             Self::Downgrade { .. } => "downgrade",
             Self::FailedHere => "failed-here",
+            Self::LoaderBelowFloor { .. } => "loader-below-floor",
+            Self::LoaderSize { .. } => "loader-size",
         }
     }
 }
@@ -103,6 +111,12 @@ impl fmt::Display for Refusal {
             Self::Downgrade { version, running } => {
                 write!(f, "version {version} is below {running}, which runs; --allow-downgrade installs it all the same")
             }
+            Self::LoaderBelowFloor { security, floor } => {
+                write!(f, "its loader's security version {security} is below this machine's floor {floor}")
+            }
+            Self::LoaderSize { length, size } => {
+                write!(f, "its loader has {length} bytes, and the second loader file of this disk only {size}")
+            }
             Self::FailedHere => f.write_str("it failed on this machine before; 'update retry' forgets that"),
         }
     }
@@ -113,7 +127,7 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Why it is not installed.
 pub fn judge<'a>(area: &'a [u8], machine: &Machine<'_>, leave: Leave) -> Result<Trusted<'a>, Refusal> {
-    let Machine { facts, running, block, slot_size, now } = *machine;
+    let Machine { facts, running, block, slot_size, loader_size, now } = *machine;
     let slot = facts.slot.ok_or(Refusal::NoSlot)?;
     let trusted = accept(area, &facts.trust()).map_err(Refusal::Trust)?;
     let (header, key_set) = (&trusted.header, trusted.key_set.version);
@@ -148,6 +162,14 @@ pub fn judge<'a>(area: &'a [u8], machine: &Machine<'_>, leave: Leave) -> Result<
     }
     if block.failed_releases().any(|failed| failed == trusted.digest) {
         return Err(Refusal::FailedHere);
+    }
+    let security = header.loader_security_version;
+    if security < marks.loader_floor {
+        return Err(Refusal::LoaderBelowFloor { security, floor: marks.loader_floor });
+    }
+    let length = header.section(SectionKind::Loader).map_or(0, |section| section.length);
+    if let Some(size) = loader_size.filter(|&size| length > size) {
+        return Err(Refusal::LoaderSize { length, size });
     }
     Ok(trusted)
 }

@@ -11,6 +11,7 @@ struct World {
     running: Header,
     block: Block,
     slot_size: u64,
+    loader_size: Option<u64>,
     now: u64,
 }
 
@@ -23,8 +24,9 @@ fn world() -> World {
     let text = format!("slot a\nroot_quorum 2 7\nroot {}\n", roots.join("\nroot "));
     let running = Header { version: release::Text::new("0.0.9").unwrap(), ..Header::parse(&area).unwrap() };
     let old = change::Release { digest: [1; 32], version: [0; 32], rollback_index: 6, key_set: 2, signed_at: 5 };
-    let block = change::mark_good(&change::arm(&Block::empty(), Slot::A, &old), Slot::A, false, false);
-    World { area, facts: Facts::parse(&text).unwrap(), running, block, slot_size: 128 << 20, now: 1_800_000_000 }
+    let block = change::mark_good(&change::arm(&Block::empty(), Slot::A, &old, None), Slot::A, false, false);
+    let (loader_size, now) = (Some(1 << 20), 1_800_000_000);
+    World { area, facts: Facts::parse(&text).unwrap(), running, block, slot_size: 128 << 20, loader_size, now }
 }
 
 impl World {
@@ -34,6 +36,7 @@ impl World {
             running: &self.running,
             block: &self.block,
             slot_size: self.slot_size,
+            loader_size: self.loader_size,
             now: self.now,
         };
         judge(&self.area, &machine, Leave::default()).map(|trusted| remembered(&trusted)).map_err(|refusal| {
@@ -59,7 +62,7 @@ fn what_is_right_is_installed_and_remembered() {
 #[test]
 fn each_rule_says_no() {
     type Change = fn(&mut World);
-    let table: [(&str, Change); 12] = [
+    let table: [(&str, Change); 14] = [
         ("no-slot", |world| world.facts.slot = None),
         ("root", |world| world.facts.root_quorums[0] = (3, 7)),
         ("root", |world| world.facts.root_quorums.clear()),
@@ -74,6 +77,8 @@ fn each_rule_says_no() {
         ("old-keys", |world| world.marks(|marks| marks.key_set_floor = 4)),
         ("same", |world| world.facts.release = sha256::software(&world.area[..release::HEADER_SIZE])),
         ("downgrade", |world| world.running.version = release::Text::new("0.10.0").unwrap()),
+        ("loader-below-floor", |world| world.marks(|marks| marks.loader_floor = 9)),
+        ("loader-size", |world| world.loader_size = Some(1)),
         ("failed-here", |world| {
             let digest = sha256::software(&world.area[..release::HEADER_SIZE]);
             world.block.add_failed_release(digest);

@@ -1,6 +1,6 @@
 //! Updates of the base: a release is put into the slot that does not run, tried, and kept or given up (docs/formats/bootctl.md).
 //!
-//! Everything here is decided without a system: what is read and written goes through three small interfaces, of which tests have models that record
+//! Everything here is decided without a system: what is read and written goes through four small interfaces, of which tests have models that record
 //! every write and every flush. The programs `update` and `update-service` are the shell.
 //!
 //! | module | what |
@@ -11,6 +11,7 @@
 //! | `console` | what who gave an order is told |
 //! | `content` | a slot's contents against the digests of its header |
 //! | `install` | from the first byte to the trial, one step at a time |
+//! | `loader` | the loader that a release carries, put where it can be tried |
 //! | `order` | what an operator asks for, as lines |
 //! | `service` | who asks, what is done, and what is remembered of it |
 //! | `status` | what an operator and a script see |
@@ -26,6 +27,7 @@ pub mod content;
 pub mod facts;
 pub mod install;
 pub mod judge;
+pub mod loader;
 pub mod order;
 pub mod service;
 pub mod status;
@@ -62,6 +64,20 @@ pub trait Slot: Source {
     /// # Errors
     /// What the system says.
     fn settle(&mut self) -> Result<(), Errno>;
+}
+
+/// The two loader files; as a slot is the second one, which the firmware does not start.
+pub trait Loaders: Slot {
+    /// Reads the one that it starts.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read_first(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno>;
+    /// The second becomes the first, on stable media before this returns: once the boot-control block says that it is on trial, and in a boot that came through it.
+    ///
+    /// # Errors
+    /// What the system says; `Errno::PERM` in any other boot.
+    fn swap(&mut self) -> Result<(), Errno>;
 }
 
 /// The boot-control block.

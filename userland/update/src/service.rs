@@ -21,9 +21,9 @@ use crate::facts::Facts;
 use crate::install::{Install, Progress, Purpose};
 use crate::judge::{Leave, Machine, judge, remembered};
 use crate::order::Order;
-use crate::system::{self, BootDevice, File};
+use crate::system::{self, BootDevice, Devices, File, LoaderDevice};
 use crate::window::Window;
-use crate::{BootControl, Slot, Source};
+use crate::{BootControl, Loaders, Slot, Source};
 
 /// Init says here that the boot is ready.
 const READY: &str = "/run/boot.ready";
@@ -74,6 +74,7 @@ impl Job {
 pub struct Service {
     boot: BootDevice,
     slot: Option<File>,
+    loaders: Option<LoaderDevice>,
     facts: Facts,
     area: Vec<u8>,
     running: Header,
@@ -100,11 +101,25 @@ enum Outcome {
 
 impl Service {
     /// Of a system that runs this release.
-    pub fn new(boot: BootDevice, slot: Option<File>, facts: Facts, (area, running): (Vec<u8>, Header)) -> Self {
+    pub fn new(devices: Devices, facts: Facts, (area, running): (Vec<u8>, Header)) -> Self {
+        let Devices { boot, slot, loaders } = devices;
         let (job, is_ready, waits, window_at, copy_waits, trial_ends, good_at) =
             (None, false, false, 0, false, None, None);
-        let mut service =
-            Self { boot, slot, facts, area, running, job, is_ready, waits, window_at, copy_waits, trial_ends, good_at };
+        let mut service = Self {
+            boot,
+            slot,
+            loaders,
+            facts,
+            area,
+            running,
+            job,
+            is_ready,
+            waits,
+            window_at,
+            copy_waits,
+            trial_ends,
+            good_at,
+        };
         service.trial_ends = service.is_on_trial().then(|| rt::clock::now_ms() + TRIAL_MS);
         service.copy_waits = service.is_copy_due();
         service.tell_expired();
@@ -283,8 +298,9 @@ impl Service {
             why => unreadable(why),
         })?;
         let (slot_size, block) = (slot.size(), self.block()?);
-        let machine =
-            Machine { facts: &self.facts, running: &self.running, block: &block, slot_size, now: rt::clock::date() };
+        let loader_size = self.loaders.as_ref().map(Slot::size);
+        let (facts, running_header, now) = (&self.facts, &self.running, rt::clock::date());
+        let machine = Machine { facts, running: running_header, block: &block, slot_size, loader_size, now };
         let trusted =
             judge(&area, &machine, leave).map_err(|refusal| (refusal.class(), format!("{path}: {refusal}")))?;
         let version = trusted.header.version.as_str().to_string();
@@ -299,7 +315,9 @@ impl Service {
         let running = self.facts.slot;
         let before = job.progress(running);
         let done = match (&mut job.work, &mut self.slot, running) {
-            (Work::Install { install, source, .. }, Some(slot), _) => install.step(source, slot, &mut self.boot),
+            (Work::Install { install, source, .. }, Some(slot), _) => {
+                install.step(source, slot, self.loaders.as_mut(), &mut self.boot)
+            }
             (Work::Checks(checks), slot, Some(running)) => {
                 let (area, header, facts) = (&self.area, &self.running, &self.facts);
                 Ok(checks.step(&mut checks::Machine { running, area, header, facts, slot: slot.as_mut() }))
@@ -401,6 +419,8 @@ impl Service {
         // One that cannot be read just now may be whole: no floor rises above it.
         let other_verifies = !matches!(checks.other, Some(Err(Unsound::Content(_))));
         let revokes_older = self.running.flags_critical & FLAG_REVOKES_OLDER != 0;
+        // Before the block says that all is good: a cut between leaves a loader that has booted this release, and a release on trial.
+        self.keep_loader()?;
         self.change(|block| change::mark_good(block, slot, other_verifies, revokes_older))?;
         (self.trial_ends, self.good_at) = (None, None);
         self.copy_waits = self.is_copy_due();
@@ -408,6 +428,18 @@ impl Service {
         let version = self.running.version.as_str();
         Event::new("update.good").with("slot", slot.name()).with("version", version).with("floor", floor).send();
         Ok(format!("{version} in slot {} is good; the floor is {floor}", slot.name()))
+    }
+
+    /// The loader that is on trial with the running release becomes the one that the firmware starts.
+    fn keep_loader(&mut self) -> Result<(), Refused> {
+        if self.block()?.loader_trial().is_none() {
+            return Ok(());
+        }
+        if !self.facts.loader_on_trial {
+            return Err(("loader", "it was not booted through the loader that came with it".into()));
+        }
+        let loaders = self.loaders.as_mut().ok_or(("loader", "there are no two loader files on this disk".into()))?;
+        loaders.swap().map_err(|why| ("loader", format!("its loader cannot be kept: {}", rt::errno::text(why))))
     }
 
     /// The running slot, by what was read of it.
@@ -442,7 +474,8 @@ impl Service {
         let running = self.running_slot()?;
         self.may_commit()?;
         self.is_whole(checks)?;
-        self.change(|block| change::commit(block, running))?;
+        let loader = self.facts.loader_security;
+        self.change(|block| change::commit(block, running, loader))?;
         self.copy_waits = true;
         let (version, floor) = (self.running.version.as_str(), self.running.rollback_index);
         Event::new("update.commit").with("version", version).with("floor", floor).send();

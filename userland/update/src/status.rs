@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write;
 
-use bootctl::{Block, Entry, Slot, candidates, reason, refusal};
+use bootctl::{Block, Entry, LoaderTrial, Slot, candidates, reason, refusal};
 
 use crate::facts::Facts;
 
@@ -31,6 +31,7 @@ fn reason_name(code: u16) -> &'static str {
         reason::HANG => "hang",
         reason::OPERATOR => "operator",
         reason::UNREADABLE => "cannot-read",
+        reason::LOADER => "loader",
         _ => "unknown",
     }
 }
@@ -85,9 +86,16 @@ impl Status<'_> {
         }
         let _ = writeln!(
             out,
-            "floors     rollback index {}, key set {} (newest seen {})",
-            marks.rollback_floor, marks.key_set_floor, marks.key_set_seen
+            "floors     rollback index {}, key set {} (newest seen {}), loader {}",
+            marks.rollback_floor, marks.key_set_floor, marks.key_set_seen, marks.loader_floor
         );
+        if let Some(LoaderTrial { loader, tries }) = self.block.loader_trial() {
+            let _ = writeln!(
+                out,
+                "loader     one of security version {} is on trial, {tries} starts left",
+                loader.security
+            );
+        }
         let failed = self.block.failed_releases().count();
         if failed > 0 {
             let _ = writeln!(out, "failed     {failed} releases are not tried again here; 'update retry' forgets them");
@@ -151,10 +159,15 @@ impl Status<'_> {
             let _ = write!(out, "{comma}{}", quoted(&hex(&digest)));
         }
         let optional = |value: Option<&str>| value.map_or_else(|| "null".to_string(), quoted);
+        let trial = self.block.loader_trial();
+        let tries = trial.map_or("null".to_string(), |trial| trial.tries.to_string());
         let (end, why) = self.last_boot();
         let _ = writeln!(
             out,
-            "],\"last_boot\":{{\"end\":{},\"why\":{}}},\"window\":{},\"activity\":{}}}",
+            "],\"loader\":{{\"security\":{},\"floor\":{},\"on_trial\":{},\"starts_left\":{tries}}},\"last_boot\":{{\"end\":{},\"why\":{}}},\"window\":{},\"activity\":{}}}",
+            self.facts.loader_security,
+            marks.loader_floor,
+            self.facts.loader_on_trial,
             quoted(end),
             quoted(why),
             optional(self.window),
@@ -209,9 +222,10 @@ mod tests {
             key_set: 1,
             signed_at: 0,
         };
-        let block = change::arm(&Block::empty(), Slot::A, &release(1, b"0.1.0"));
+        let block = change::arm(&Block::empty(), Slot::A, &release(1, b"0.1.0"), None);
         let block = change::mark_good(&block, Slot::A, false, false);
-        let block = change::arm(&block, Slot::B, &release(2, b"0.2.0"));
+        let loader = bootctl::Loader { digest: [1; 32], length: 5, security: 2 };
+        let block = change::arm(&block, Slot::B, &release(2, b"0.2.0"), Some(loader));
         let failed = change::give_up(&block, Slot::B, reason::HEALTH, "service \"web\": status 1", 5);
         let facts = Facts { slot: Some(Slot::A), ..Facts::default() };
         let status = |block, activity| Status { facts: &facts, block, activity, window: None };
@@ -219,6 +233,13 @@ mod tests {
         assert!(text.contains("running    slot a; slot b at the next boot"), "{text}");
         assert!(text.contains("slot b     0.2.0, on trial, 3 boots left"), "{text}");
         assert!(text.contains("going on   install of 0.2.0: copy 25 %"), "{text}");
+        assert!(text.contains("loader     one of security version 2 is on trial, 3 starts left"), "{text}");
+        let json = status(&block, None).json();
+        assert!(
+            json.contains("\"loader\":{\"security\":0,\"floor\":0,\"on_trial\":false,\"starts_left\":3}"),
+            "{json}"
+        );
+        assert!(status(&failed, None).json().contains("\"starts_left\":null}"));
         let text = status(&block, Some("verify read-slot-a 50 200")).text();
         assert!(text.contains("going on   verify: reading slot a 25 %"), "{text}");
         let text = status(&failed, None).text();

@@ -11,7 +11,7 @@ use rt::rustix::fs::{Mode, OFlags, SeekFrom, fsync, open, seek};
 use rt::rustix::io::{pread, pwrite};
 
 use crate::facts::Facts;
-use crate::{BootControl, Slot, Source};
+use crate::{BootControl, Loaders, Slot, Source};
 
 /// What the loader held the system to, for who only looks.
 const FACTS: &str = "/proc/boot";
@@ -81,6 +81,59 @@ impl Slot for File {
     fn settle(&mut self) -> Result<(), Errno> {
         fsync(&self.fd)?;
         rt::device::forget(&self.fd)
+    }
+}
+
+/// What init opens for the service.
+pub struct Devices {
+    /// The boot-control block.
+    pub boot: BootDevice,
+    /// The slot that does not run.
+    pub slot: Option<File>,
+    /// The two loader files.
+    pub loaders: Option<LoaderDevice>,
+}
+
+/// /dev/loader: the second file, and behind it the first.
+pub struct LoaderDevice(File);
+
+impl LoaderDevice {
+    /// One that was opened.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(fd: OwnedFd) -> Result<Self, Errno> {
+        File::of(fd).map(Self)
+    }
+}
+
+impl Source for LoaderDevice {
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        self.0.read(at, into)
+    }
+}
+
+impl Slot for LoaderDevice {
+    fn size(&self) -> u64 {
+        self.0.size / 2
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.0.write(at, bytes)
+    }
+
+    fn settle(&mut self) -> Result<(), Errno> {
+        self.0.settle()
+    }
+}
+
+impl Loaders for LoaderDevice {
+    fn read_first(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        self.0.read(self.size() + at, into)
+    }
+
+    fn swap(&mut self) -> Result<(), Errno> {
+        rt::device::swap_loaders(&self.0.fd)
     }
 }
 

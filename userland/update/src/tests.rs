@@ -5,8 +5,8 @@
 
 use crate::content;
 use crate::install::{Failure, Install, Purpose};
-use crate::{BootControl, Slot as SlotDevice, Source};
-use bootctl::{Block, Current, SIZE, Slot, candidates, change};
+use crate::{BootControl, Loaders, Slot as SlotDevice, Source};
+use bootctl::{Block, Current, Loader, SIZE, Slot, candidates, change};
 use release::{AREA_SIZE, Header, Section, SectionKind, Text};
 use rt::Errno;
 use std::cell::RefCell;
@@ -18,11 +18,15 @@ const TORN: usize = 2;
 /// So many writes without a flush between them are tried in all subsets; of more, each alone and all but each.
 const EXHAUSTIVE: usize = 8;
 
-/// The parts of the disk that an update changes, one behind the other: both copies of the block, both slots.
+/// The parts of the disk that an update changes, one behind the other: both copies of the block, both slots, the sector that says which loader file is the
+/// first, both loader files.
 const COPIES: [usize; 2] = [0, SIZE];
 const SLOTS: [usize; 2] = [2 * SIZE, 2 * SIZE + SLOT_SIZE];
 const SLOT_SIZE: usize = 32 << 10;
-const DISK: usize = SLOTS[1] + SLOT_SIZE;
+const FIRST: usize = SLOTS[1] + SLOT_SIZE;
+const LOADERS: [usize; 2] = [FIRST + SECTOR, FIRST + SECTOR + LOADER_SIZE];
+const LOADER_SIZE: usize = 8 << 10;
+const DISK: usize = LOADERS[1] + LOADER_SIZE;
 
 /// A release with tiny sections that differ from version to version.
 fn image(version: u8) -> Vec<u8> {
@@ -145,6 +149,84 @@ impl SlotDevice for Part {
     }
 }
 
+/// The loader files; whether this boot came through the one on trial.
+struct LoaderFiles(Disk, bool);
+
+/// Where the first file lies, and the second.
+fn loader_files(disk: &[u8]) -> [usize; 2] {
+    let first = usize::from(disk[FIRST]);
+    [LOADERS[first], LOADERS[1 - first]]
+}
+
+impl Source for LoaderFiles {
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let disk = &self.0.0.borrow().now;
+        into.copy_from_slice(&disk[loader_files(disk)[1] + at as usize..][..into.len()]);
+        Ok(())
+    }
+}
+
+impl SlotDevice for LoaderFiles {
+    fn size(&self) -> u64 {
+        LOADER_SIZE as u64
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let second = {
+            let disk = &self.0.0.borrow().now;
+            if current(disk).is_none_or(|current| current.block.loader_trial().is_some()) {
+                return Err(Errno::BUSY);
+            }
+            loader_files(disk)[1]
+        };
+        for (index, part) in bytes.chunks(4096).enumerate() {
+            self.0.write(second + at as usize + 4096 * index, part);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Errno> {
+        self.0.flush();
+        Ok(())
+    }
+}
+
+impl Loaders for LoaderFiles {
+    fn read_first(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let disk = &self.0.0.borrow().now;
+        into.copy_from_slice(&disk[loader_files(disk)[0] + at as usize..][..into.len()]);
+        Ok(())
+    }
+
+    fn swap(&mut self) -> Result<(), Errno> {
+        let mut sector = {
+            let disk = &self.0.0.borrow().now;
+            let trial = current(disk).and_then(|current| current.block.loader_trial()).ok_or(Errno::PERM)?;
+            let [first, second] = loader_files(disk);
+            if !self.1 || !holds(disk, second, &trial.loader) {
+                return if holds(disk, first, &trial.loader) { Ok(()) } else { Err(Errno::PERM) };
+            }
+            disk[FIRST..][..SECTOR].to_vec()
+        };
+        sector[0] = 1 - sector[0];
+        self.0.write(FIRST, &sector);
+        self.0.flush();
+        Ok(())
+    }
+}
+
+fn holds(disk: &[u8], file: usize, loader: &Loader) -> bool {
+    sha256::software(&disk[file..][..loader.length as usize]) == loader.digest
+}
+
+/// The loader that a release of this version carries.
+fn loader_of(version: u8) -> Loader {
+    let (image, header) = (image(version), header(&image(version)));
+    let section = header.section(SectionKind::Loader).unwrap();
+    let bytes = &image[section.offset as usize..][..section.length as usize];
+    Loader { digest: sha256::software(bytes), length: section.length as u32, security: 1 }
+}
+
 /// As the kernel does it: what is not permitted is not written.
 struct Boot(Disk, Slot);
 
@@ -166,10 +248,12 @@ impl BootControl for Boot {
             rollback_index: entry.rollback_index,
             key_set: entry.key_set,
             signed_at: 0,
+            loader: 1,
             recovery: false,
         };
         // What `remembered` says of every release here.
-        let other = || bootctl::permit::Signed { signed_at: 0, key_set: 1 };
+        let version = self.0.0.borrow().now[SLOTS[self.1.other() as usize] + release::HEADER_SIZE];
+        let other = || bootctl::permit::Signed { signed_at: 0, key_set: 1, loader: Some(loader_of(version)) };
         bootctl::permit::permit(&now.block, block, &booted, other).map_err(|_| Errno::PERM)?;
         let write = now.next(block).ok_or(Errno::OVERFLOW)?;
         self.0.write(COPIES[write.copy], write.block.bytes());
@@ -209,27 +293,51 @@ fn put_block(disk: &mut [u8], block: Block) {
 /// Slot a runs version 5, good; b holds what is given, which was good before.
 fn machine(b: Option<&[u8]>) -> Vec<u8> {
     let (mut disk, a) = (vec![0; DISK], image(5));
+    for (file, version) in LOADERS.into_iter().zip([5, 4]) {
+        let (image, header) = (image(version), header(&image(version)));
+        let section = header.section(SectionKind::Loader).unwrap();
+        disk[file..][..section.length as usize]
+            .copy_from_slice(&image[section.offset as usize..][..section.length as usize]);
+    }
     put(&mut disk, Slot::A, &a);
     let mut block = Block::empty();
     if let Some(b) = b {
         put(&mut disk, Slot::B, b);
-        block = change::mark_good(&change::arm(&block, Slot::B, &remembered(b)), Slot::B, false, false);
+        block = change::mark_good(&change::arm(&block, Slot::B, &remembered(b), None), Slot::B, false, false);
     }
-    block = change::mark_good(&change::arm(&block, Slot::A, &remembered(&a)), Slot::A, b.is_some(), false);
+    block = change::mark_good(&change::arm(&block, Slot::A, &remembered(&a), None), Slot::A, b.is_some(), false);
     put_block(&mut disk, block);
     disk
 }
 
 fn run(disk: &Disk, running: Slot, release: &[u8], purpose: Purpose) -> Result<(), Failure> {
+    run_with(disk, running, release, purpose, Some(&mut LoaderFiles(disk.clone(), false)))
+}
+
+fn run_with(
+    disk: &Disk,
+    running: Slot,
+    release: &[u8],
+    purpose: Purpose,
+    mut loaders: Option<&mut LoaderFiles>,
+) -> Result<(), Failure> {
     let slot = running.other();
     let mut install = Install::new(&release[..AREA_SIZE], &header(release), remembered(release), slot, purpose);
-    while !install.step(&mut Bytes(release), &mut Part(disk.clone(), slot), &mut Boot(disk.clone(), running))? {}
+    let (mut part, mut boot) = (Part(disk.clone(), slot), Boot(disk.clone(), running));
+    while !install.step(&mut Bytes(release), &mut part, loaders.as_deref_mut(), &mut boot)? {}
     Ok(())
 }
 
-/// What the loader boots: the version of the first candidate that is whole.
+/// What the loader boots: the version of the first candidate that is whole. The firmware must find a loader, and the block what it says of one.
 fn booted(disk: &[u8]) -> Option<(Slot, u64)> {
     let block = current(disk)?.block;
+    let [first, second] = loader_files(disk);
+    if !(4..8).any(|version| holds(disk, first, &loader_of(version))) {
+        return None;
+    }
+    if block.loader_trial().is_some_and(|trial| ![first, second].iter().any(|&file| holds(disk, file, &trial.loader))) {
+        return None;
+    }
     candidates(&block).into_iter().find_map(|slot| {
         let bytes = &disk[SLOTS[slot as usize]..][..SLOT_SIZE];
         let header = Header::parse(bytes).ok()?;
@@ -350,7 +458,8 @@ fn what_is_there_already_is_not_written_again() {
         Install::new(&image(6)[..AREA_SIZE], &header(&image(6)), remembered(&image(6)), Slot::B, Purpose::Trial);
     let release = image(6);
     let (mut part, mut boot) = (Part(disk.clone(), Slot::B), Boot(disk.clone(), Slot::A));
-    while !install.step(&mut Bytes(&release), &mut part, &mut boot).unwrap() {}
+    let mut loaders = LoaderFiles(disk.clone(), false);
+    while !install.step(&mut Bytes(&release), &mut part, Some(&mut loaders), &mut boot).unwrap() {}
     assert_eq!(install.written(), 0);
     assert_eq!(booted(&disk.0.borrow().now), Some((Slot::B, 6)));
 }
@@ -364,10 +473,14 @@ fn every_cut_of_good_and_commit_and_rollback_boots_old_or_new() {
     };
     let disk = Disk::of(start.clone());
     let mut boot = Boot(disk.clone(), Slot::B);
+    assert_eq!(LoaderFiles(disk.clone(), false).swap(), Err(Errno::PERM), "not in a boot through the old one");
+    LoaderFiles(disk.clone(), true).swap().unwrap();
     let block = boot.read().unwrap();
     boot.write(&change::mark_good(&block, Slot::B, true, false)).unwrap();
     let report = sweep(&start, &disk, 5, 6);
     assert_eq!((report.neither, report.old), (0, 0), "{report:?}");
+    let now = disk.0.borrow().now.clone();
+    assert!(holds(&now, loader_files(&now)[0], &loader_of(6)) && holds(&now, loader_files(&now)[1], &loader_of(5)));
     // By hand back to the old one.
     let good = disk.0.borrow().now.clone();
     let disk = Disk::of(good.clone());
@@ -380,7 +493,7 @@ fn every_cut_of_good_and_commit_and_rollback_boots_old_or_new() {
     let disk = Disk::of(good.clone());
     let mut boot = Boot(disk.clone(), Slot::B);
     let block = boot.read().unwrap();
-    boot.write(&change::commit(&block, Slot::B)).unwrap();
+    boot.write(&change::commit(&block, Slot::B, 1)).unwrap();
     run(&disk, Slot::B, &image(6), Purpose::Copy).unwrap();
     let report = sweep(&good, &disk, 5, 6);
     assert_eq!((report.neither, report.old), (0, 0), "{report:?}");
@@ -421,36 +534,58 @@ fn stable(start: &[u8], events: &[Event]) -> Vec<u8> {
     disk
 }
 
-/// Each flush is needed: without any one of them some cut leaves a slot that would be booted and is not whole, or the update is not what it was said to be: installed.
+/// Each flush is needed: without any one of them some cut leaves a slot or a loader that would be booted and is not whole, or the update is not what it was said to be:
+/// installed. Where a loader is settled too, that covers the slot.
 #[test]
 fn without_any_one_flush_the_sweep_says_no() {
     let start = machine(Some(&image(4)));
-    let flushes = {
+    let install = |forgotten, with_loader: bool| {
         let disk = Disk::of(start.clone());
-        run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
-        disk.0.borrow().flushes
+        disk.0.borrow_mut().forgotten = forgotten;
+        let mut files = LoaderFiles(disk.clone(), false);
+        run_with(&disk, Slot::A, &image(6), Purpose::Trial, with_loader.then_some(&mut files)).unwrap();
+        let recorder = disk.0.borrow();
+        (recorder.events.clone(), recorder.flushes)
     };
-    assert_eq!(flushes, 3, "unbootable, settled, armed");
-    for forgotten in 1..=flushes {
-        let disk = Disk::of(start.clone());
-        disk.0.borrow_mut().forgotten = Some(forgotten);
-        run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
-        let mut faults = 0;
-        let events = disk.0.borrow().events.clone();
-        cuts(&start, &events, &mut |cut| faults += usize::from(!is_sound(cut)));
-        faults += usize::from(booted(&stable(&start, &events)) != Some((Slot::B, 6)));
-        assert!(faults > 0, "flush {forgotten} is not needed");
+    for (with_loader, needed) in
+        [(false, vec!["unbootable", "slot", "armed"]), (true, vec!["unbootable", "", "loader", "armed"])]
+    {
+        let (events, flushes) = install(None, with_loader);
+        assert_eq!(flushes, needed.len());
+        cuts(&start, &events, &mut |cut| assert!(is_sound(cut)));
+        assert_eq!(booted(&stable(&start, &events)), Some((Slot::B, 6)));
+        for (forgotten, what) in (1..).zip(needed).filter(|(_, what)| !what.is_empty()) {
+            let (events, _) = install(Some(forgotten), with_loader);
+            let mut faults = 0;
+            cuts(&start, &events, &mut |cut| faults += usize::from(!is_sound(cut)));
+            faults += usize::from(booted(&stable(&start, &events)) != Some((Slot::B, 6)));
+            assert!(faults > 0, "the flush of {what} is not needed: {with_loader}");
+        }
     }
-    let disk = Disk::of(start.clone());
-    run(&disk, Slot::A, &image(6), Purpose::Trial).unwrap();
+    // The files change places, and only then is the block told that all is good.
+    let disk = Disk::of(stable(&start, &install(None, true).0));
+    let before = disk.0.borrow().now.clone();
+    disk.0.borrow_mut().forgotten = Some(1);
+    LoaderFiles(disk.clone(), true).swap().unwrap();
+    let mut boot = Boot(disk.clone(), Slot::B);
+    let block = boot.read().unwrap();
+    boot.write(&change::mark_good(&block, Slot::B, true, false)).unwrap();
+    let mut faults = 0;
     let events = disk.0.borrow().events.clone();
-    cuts(&start, &events, &mut |cut| assert!(is_sound(cut)));
-    assert_eq!(booted(&stable(&start, &events)), Some((Slot::B, 6)));
+    cuts(&before, &events, &mut |cut| {
+        let is_good = current(cut).unwrap().block.slot(Slot::B).is_good();
+        faults += usize::from(is_good && !holds(cut, loader_files(cut)[0], &loader_of(6)));
+    });
+    assert!(faults > 0, "the flush of the directory is not needed");
 }
 
 /// Every slot that the block would boot is whole.
 fn is_sound(disk: &[u8]) -> bool {
     let Some(current) = current(disk) else { return false };
+    let is_there = |loader: &Loader| loader_files(disk).iter().any(|&file| holds(disk, file, loader));
+    if current.block.loader_trial().is_some_and(|trial| !is_there(&trial.loader)) {
+        return false;
+    }
     candidates(&current.block).into_iter().all(|slot| {
         let bytes = &disk[SLOTS[slot as usize]..][..SLOT_SIZE];
         let digest = current.block.slot(slot).release_digest;
@@ -491,7 +626,7 @@ fn what_is_read_back_is_held_to_what_was_verified() {
             Install::new(&release[..AREA_SIZE], &header(&release), remembered(&release), Slot::B, Purpose::Trial);
         let (mut part, mut boot) = (Lying(Part(disk.clone(), Slot::B), at), Boot(disk.clone(), Slot::A));
         let end = loop {
-            match install.step(&mut Bytes(&release), &mut part, &mut boot) {
+            match install.step(&mut Bytes(&release), &mut part, None::<&mut LoaderFiles>, &mut boot) {
                 Ok(false) => {}
                 end => break end,
             }
@@ -505,7 +640,7 @@ fn what_is_read_back_is_held_to_what_was_verified() {
         Install::new(&release[..AREA_SIZE], &header(&release), remembered(&release), Slot::B, Purpose::Trial);
     let (mut part, mut boot) = (Part(disk.clone(), Slot::B), Boot(disk.clone(), Slot::A));
     let end = loop {
-        match install.step(&mut Bytes(&release[..last]), &mut part, &mut boot) {
+        match install.step(&mut Bytes(&release[..last]), &mut part, None::<&mut LoaderFiles>, &mut boot) {
             Ok(false) => {}
             end => break end,
         }

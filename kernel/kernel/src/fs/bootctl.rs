@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 
 use bootctl::permit::{Booted, Signed, permit};
-use bootctl::{Block, Current, OFFSETS, SIZE, Slot, Write};
+use bootctl::{Block, Current, LoaderTrial, OFFSETS, SIZE, Slot, Write};
 use bootinfo::slot;
 use linux::Errno;
 use linux::flags::{O_ACCMODE, O_RDONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
@@ -91,6 +91,16 @@ pub fn is_free(slot: Slot) -> Result<bool, Errno> {
     Ok(Open { part }.current()?.block.slot(slot).priority == 0)
 }
 
+/// Runs with what the block says of a loader on trial; nobody changes that meanwhile.
+///
+/// # Errors
+/// The run's, and what reading the block leads to.
+pub fn with_loader_trial<R>(run: impl FnOnce(Option<LoaderTrial>) -> Result<R, Errno>) -> Result<R, Errno> {
+    let part = block::boot_part(Kind::Bootctl).ok_or(Errno::ENXIO)?;
+    let _writer = WRITER.lock();
+    run(Open { part }.current()?.block.loader_trial())
+}
+
 /// The newest time that was signed and verified here: of the release that runs, and of those that were installed. 0: none is told.
 pub fn newest_signed_time() -> u64 {
     let seen = || {
@@ -111,6 +121,7 @@ fn booted() -> Booted {
         // A version that the block has no room for bounds nothing.
         key_set: info.key_set.try_into().unwrap_or(0),
         signed_at: signed::running_at(),
+        loader: info.loader_security.try_into().unwrap_or(0),
         recovery: info.flags & bootinfo::flag::RECOVERY != 0,
     }
 }

@@ -13,7 +13,7 @@ use vfs::tmpfs;
 use vfs::{Sink, Source};
 
 use super::tty::{self, OpenTerminal};
-use super::{At, Kernel, Mount, Path, PathContext, Volume, bootctl, mounts, watchdog};
+use super::{At, Kernel, Mount, Path, PathContext, Volume, bootctl, loader, mounts, watchdog};
 use crate::drivers::block;
 use crate::process::{current, job, table};
 use crate::{events, random, sched};
@@ -31,6 +31,7 @@ pub const SERIAL: u64 = device(204, 64);
 /// Ours: major 240 is for local use (Linux, devices.txt).
 const EVENTS: u64 = device(240, 0);
 const BOOTCTL: u64 = device(240, 1);
+const LOADER: u64 = device(240, 2);
 /// `WATCHDOG_MINOR` among the miscellaneous devices.
 const WATCHDOG: u64 = device(10, 130);
 
@@ -39,7 +40,7 @@ const RANDOM_CHUNK: usize = 256;
 /// The longest line that is written to the events or the log; more is a second line.
 const LINE_MAX: usize = 480;
 
-const NODES: [(&str, u64, u32); 12] = [
+const NODES: [(&str, u64, u32); 13] = [
     ("null", NULL, 0o666),
     ("zero", ZERO, 0o666),
     ("full", FULL, 0o666),
@@ -51,6 +52,7 @@ const NODES: [(&str, u64, u32); 12] = [
     ("ttyAMA0", SERIAL, 0o620),
     ("events", EVENTS, 0o620),
     ("bootctl", BOOTCTL, 0o644),
+    ("loader", LOADER, 0o600),
     ("watchdog", WATCHDOG, 0o600),
 ];
 
@@ -111,6 +113,7 @@ pub fn open(number: u64, flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno
         KMSG => Arc::new(Memory::Log),
         EVENTS => Arc::new(Memory::Events),
         BOOTCTL => return bootctl::open(flags),
+        LOADER => return loader::open(flags),
         WATCHDOG => watchdog::open()?,
         TTY => Arc::new(OpenTerminal::of_session(job::terminal_of(&current().process).ok_or(Errno::ENXIO)?)),
         CONSOLE if is_system() => Arc::new(OpenTerminal::of_system(tty::console().clone())),

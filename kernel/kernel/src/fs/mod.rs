@@ -21,6 +21,7 @@ pub mod block;
 mod bootctl;
 pub mod data;
 pub mod devices;
+mod loader;
 pub mod locks;
 mod memory;
 pub mod mounts;

@@ -1,14 +1,14 @@
-//! What signatures on this machine vouch for: times and key sets, of the release that runs and of the one in the other slot.
+//! What signatures on this machine vouch for: times, key sets and loaders, of the release that runs and of the one in the other slot.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 
-use bootctl::Slot;
 use bootctl::permit::Signed;
-use release::AREA_SIZE;
+use bootctl::{Loader, Slot};
 use release::keyset::KeySet;
 use release::trust::{self, Quorum, Roots};
+use release::{AREA_SIZE, Header, SectionKind};
 
 use crate::drivers::block::{self, Kind};
 use crate::mm::kmap;
@@ -54,7 +54,16 @@ fn read(slot: Slot) -> Option<Signed> {
     let mut key_set = empty();
     let signed_at = trust::accept_time(&area, &Roots { keys: info.root_keys(), quorums }, &mut key_set).ok()?;
     // A version that the block has no room for is none.
-    Some(Signed { signed_at, key_set: key_set.version.try_into().ok()? })
+    Some(Signed { signed_at, key_set: key_set.version.try_into().ok()?, loader: loader_of(&area) })
+}
+
+/// The loader that the release of this area carries; who signed it is known.
+#[inline(never)]
+fn loader_of(area: &[u8]) -> Option<Loader> {
+    let header = Header::parse(area).ok()?;
+    let section = header.section(SectionKind::Loader)?;
+    let length = section.length.try_into().ok().filter(|&length| length > 0)?;
+    Some(Loader { digest: section.digest, length, security: header.loader_security_version })
 }
 
 /// Made where its copy on the stack is gone afterwards.

@@ -21,11 +21,11 @@ use rt::rustix::io::{FdFlags, fcntl_setfd, read};
 use update::console::Console;
 use update::order::{LINE_MAX, ORDERS, Order, words};
 use update::service::Service;
-use update::system::{BootDevice, File};
+use update::system::{BootDevice, Devices, File, LoaderDevice};
 
 rt::entry!(run);
 
-/// Where init names the descriptors that it opened, in the order of the service file: /dev/bootctl, the slot that does not run, /proc/boot, /proc/release.
+/// Where init names the descriptors that it opened, in the order of the service file: /dev/bootctl, the slot that does not run, /proc/boot, /proc/release, /dev/loader.
 const OPENED: &str = "OPENED";
 /// Where init names the end of healthd's pipe.
 const VERDICTS: &str = "PIPE_IN";
@@ -60,6 +60,7 @@ fn start() -> Result<(Service, OwnedFd), (&'static str, Errno)> {
     let (facts, release) = next().zip(next()).ok_or(("facts", Errno::BADF))?;
     let (facts, area, running) = update::system::running(&facts, &release).map_err(|why| ("facts", why))?;
     // Without a loader that verified something there is nothing to change.
+    let loaders = next().map(LoaderDevice::of).transpose().map_err(|why| ("loader", why))?;
     let boot = boot.ok_or(if facts.roots.is_empty() { NONE } else { ("bootctl", Errno::BADF) })?;
     match mkdir("/run/update", Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -72,7 +73,7 @@ fn start() -> Result<(Service, OwnedFd), (&'static str, Errno)> {
     // Open for writing too, so that it does not end when the last who asked has gone.
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let orders = open(ORDERS, flags, Mode::empty()).map_err(|why| ("orders", why))?;
-    let service = Service::new(BootDevice(boot), slot, facts, (area, running));
+    let service = Service::new(Devices { boot: BootDevice(boot), slot, loaders }, facts, (area, running));
     rt::notify::ready();
     Ok((service, orders))
 }

@@ -39,6 +39,9 @@ const USAGE: i32 = 2;
 const NO_SERVICE: i32 = 3;
 /// The service answers at once, or tells how far it is: a line for each per cent.
 const SILENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
+/// A service that init has just started takes orders by then; it is looked for so often.
+const STARTS_MS: u64 = 10_000;
+const LOOK_MS: u64 = 50;
 
 fn run(arguments: &[&'static CStr]) -> i32 {
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str().ok()).collect();
@@ -125,7 +128,14 @@ fn absolute(order: &Order, word: &str) -> String {
 fn send(reply: &str, line: &str) -> Result<OwnedFd, Errno> {
     // Opened without waiting: without a service nobody reads.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let orders = open(ORDERS, flags, Mode::empty())?;
+    let end = rt::clock::now_ms() + STARTS_MS;
+    let orders = loop {
+        match open(ORDERS, flags, Mode::empty()) {
+            // Who is at the console at once may be there before the service is.
+            Err(Errno::NOENT | Errno::NXIO) if rt::clock::now_ms() < end => rt::clock::sleep_ms(LOOK_MS),
+            opened => break opened?,
+        }
+    };
     let _ = unlink(reply);
     mkfifoat(CWD, reply, Mode::from_raw_mode(0o600))?;
     let answer = open(reply, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;

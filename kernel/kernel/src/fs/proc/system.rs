@@ -96,6 +96,8 @@ fn boot_facts() -> Made {
     let _ = writeln!(text, "rollback_index {}", info.rollback_index);
     let _ = writeln!(text, "rollback_floor {}", info.rollback_floor);
     let _ = writeln!(text, "key_set {}", info.key_set);
+    let _ = writeln!(text, "loader_security {}", info.loader_security);
+    let _ = writeln!(text, "loader_on_trial {}", u8::from(info.flags & bootinfo::flag::LOADER_ON_TRIAL != 0));
     let _ = writeln!(text, "key_set_floor {}", info.key_set_floor);
     for [threshold, members] in info.root_quorums.iter().filter(|[threshold, _]| *threshold > 0) {
         let _ = writeln!(text, "root_quorum {threshold} {members:x}");
