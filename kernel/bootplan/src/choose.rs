@@ -15,6 +15,7 @@ use bootctl::{
 
 use crate::Control;
 use crate::image::{Blame, Floors, Image, LoadError};
+use crate::kept::Kept;
 
 /// Where an image may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Asked {
     pub recovery: bool,
     /// Another loader tries this one.
     pub on_trial: bool,
+    /// The floors that the firmware keeps.
+    pub kept: Kept,
 }
 
 /// What the choice needs done.
@@ -95,6 +98,8 @@ pub struct Boot<B> {
     pub recovery: bool,
     /// Through the loader that is on trial with it.
     pub loader_on_trial: bool,
+    /// The floors that the firmware is to keep from now on.
+    pub keep: Kept,
     /// The boot-control block as it now stands on the disk; `None` also when it is not known which one does.
     pub current: Option<Current>,
 }
@@ -109,8 +114,8 @@ pub struct Refused(pub Vec<Attempt>);
 /// Nothing can be booted; for a loader on trial: the release that it came with cannot.
 pub fn choose<M: Machine>(machine: &mut M, disk: Disk, asked: Asked) -> Result<Boot<M::Buffer>, Refused> {
     let is_whole = matches!(&disk, Disk::Slots(control) if control.is_whole());
-    let Asked { recovery, on_trial } = asked;
-    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new(), is_whole, on_trial };
+    let Asked { recovery, on_trial, kept } = asked;
+    let mut choice = Choice { machine, attempts: Vec::new(), refused: Vec::new(), is_whole, on_trial, kept };
     let mut loader_on_trial = on_trial;
     let (floors, current, booted) = match disk {
         Disk::Slots(Control { current: Some(mut current), .. }) => {
@@ -125,12 +130,16 @@ pub fn choose<M: Machine>(machine: &mut M, disk: Disk, asked: Asked) -> Result<B
             (floors, Some(*current), booted)
         }
         Disk::Slots(Control { current: None, .. }) if !on_trial => choice.rebuild(),
-        _ => (Floors::default(), None, None),
+        _ => (kept.floors(), None, None),
     };
     let is_whole = choice.is_whole;
     // A kernel that looks for the disk with this block would not find it where the other copy can be read again.
     let known = |current: Option<Current>| current.filter(|_| is_whole);
-    let boot = |source, image, recovery, current| Boot { source, image, floors, recovery, loader_on_trial, current };
+    let boot = |source, image: Image<M::Buffer>, recovery: bool, current: Option<Current>| {
+        let proves = !recovery && !loader_on_trial;
+        let keep = if proves { vouched(kept, source, &image, current.as_ref()) } else { kept };
+        Boot { source, image, floors, recovery, loader_on_trial, keep, current }
+    };
     if let Some((source, image)) = booted {
         return Ok(boot(source, image, recovery, known(current)));
     }
@@ -148,6 +157,12 @@ pub fn choose<M: Machine>(machine: &mut M, disk: Disk, asked: Asked) -> Result<B
     }
 }
 
+/// What the firmware is to keep when this is booted: no more for a release that is not good.
+fn vouched<B>(kept: Kept, source: Source, image: &Image<B>, current: Option<&Current>) -> Kept {
+    let (Source::Slot(slot), Some(Current { block, .. })) = (source, current) else { return kept };
+    if block.slot(slot).is_good() { kept.after(&block.marks(), &image.header, image.key_set) } else { kept }
+}
+
 struct Choice<'m, M> {
     machine: &'m mut M,
     attempts: Vec<Attempt>,
@@ -157,6 +172,7 @@ struct Choice<'m, M> {
     is_whole: bool,
     /// This loader is: it writes nothing but the boot that it is there for.
     on_trial: bool,
+    kept: Kept,
 }
 
 const UNREAD: &str = "a copy cannot be read, and may be the one that counts: nothing is written";
@@ -186,7 +202,7 @@ impl<M: Machine> Choice<'_, M> {
         }
         let on_trial = |slot: &Slot| !current.block.slot(*slot).is_good();
         let release = candidates(&current.block).first().copied().filter(on_trial);
-        let floor = current.block.marks().loader_floor;
+        let floor = current.block.marks().loader_floor.max(self.kept.loader);
         let why = match release {
             None => "the release that it came with is not to be tried".into(),
             Some(_) if trial.loader.security < floor => {
@@ -248,7 +264,7 @@ impl<M: Machine> Choice<'_, M> {
                 && asked.rollback < u64::MAX
         };
         if asked == Floors::default() || entries.iter().any(seems_sound) {
-            return asked;
+            return self.with_kept(asked);
         }
         let good = entries.iter().filter(|(_, entry)| entry.is_good());
         let found: Vec<Floors> = good.filter_map(|(slot, _)| self.machine.marks(*slot).ok()).collect();
@@ -278,7 +294,13 @@ impl<M: Machine> Choice<'_, M> {
                 self.failed("bootctl", source, &why);
             }
         }
-        floors
+        self.with_kept(floors)
+    }
+
+    /// The firmware's are never damage.
+    fn with_kept(&self, floors: Floors) -> Floors {
+        let kept = self.kept.floors();
+        Floors { rollback: floors.rollback.max(kept.rollback), key_set: floors.key_set.max(kept.key_set) }
     }
 
     /// To repair the machine: whatever slot verifies and stands on the floors, the preferred and the good one first. It costs no try.
@@ -392,7 +414,10 @@ impl<M: Machine> Choice<'_, M> {
 
     fn remember(&mut self, current: &mut Current, slot: Slot, error: &LoadError) {
         let why = error.to_string();
+        let marks = current.block.marks();
         match error.blame() {
+            // Of the firmware's alone: whoever owns the machine may reset them.
+            _ if self.is_of_kept(error, &marks) => {}
             Blame::Image => self.note(current, slot, |entry| {
                 entry.bad = 1;
                 entry.priority = 0;
@@ -406,6 +431,15 @@ impl<M: Machine> Choice<'_, M> {
         }
     }
 
+    /// Below a floor that only the firmware keeps.
+    fn is_of_kept(&self, error: &LoadError, marks: &Marks) -> bool {
+        match *error {
+            LoadError::BelowFloor { index, .. } => index >= marks.rollback_floor,
+            LoadError::OldKeys { key_set, .. } => key_set >= marks.key_set_floor.into(),
+            _ => false,
+        }
+    }
+
     /// No copy of the block is valid: made anew from the slots that verify. Both count as good, the newer one is preferred, and the older one's index
     /// is the floor. Where one could not be told just now, the best of the others boots, and the block waits for a boot that knows both: a slot that was
     /// left out would be forgotten.
@@ -413,7 +447,7 @@ impl<M: Machine> Choice<'_, M> {
         let (mut found, mut is_known) = (Vec::new(), true);
         for slot in Slot::ALL {
             // One after the other: there may not be memory for two.
-            match self.load(Source::Slot(slot), Floors::default(), [0; 32]) {
+            match self.load(Source::Slot(slot), self.kept.floors(), [0; 32]) {
                 Ok(image) => found.push((slot, entry_of(&image))),
                 Err(error) => is_known &= matches!(error, LoadError::Absent(_)) || error.blame() == Blame::Image,
             }
@@ -425,7 +459,7 @@ impl<M: Machine> Choice<'_, M> {
         }
         let smallest = |of: fn(&Entry) -> u64| found.iter().map(|(_, entry)| of(entry)).min();
         let floors = smallest(|entry| entry.rollback_index).zip(smallest(|entry| entry.key_set.into()));
-        let Some((rollback, key_set)) = floors else { return (Floors::default(), None, None) };
+        let Some((rollback, key_set)) = floors else { return (self.kept.floors(), None, None) };
         let floors = Floors { rollback, key_set };
         let best = found.iter().find_map(|(slot, entry)| {
             let source = Source::Slot(*slot);

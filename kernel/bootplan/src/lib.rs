@@ -8,7 +8,7 @@
 //!
 //! A copy of the block that cannot be read may be the one that counts: then the choice is made by the other, or as without any, and nothing is written.
 //!
-//! 0. Floors that no good slot stands on are damage.
+//! 0. Floors that no good slot stands on are damage, but for those that the firmware keeps.
 //! 1. A slot whose tries have come to 0 becomes unbootable. A loader that is on trial with its release is started, and that choice is its own; one that comes
 //!    back, or has been started often enough, is given up with the release.
 //! 2. Each candidate is loaded and checked. One that fails verification is marked bad, one that cannot be read is not.
@@ -26,6 +26,9 @@ mod copies_tests;
 #[cfg(test)]
 mod fake;
 pub mod image;
+pub mod kept;
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod loader_tests;
 #[cfg(test)]

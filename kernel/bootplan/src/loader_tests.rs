@@ -5,10 +5,12 @@ use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fake::{A, B, Fake, Second, TookOver, good, image, slot, trial};
+use crate::kept::Kept;
 use crate::{Asked, Attempt, Boot, Refused, Source, choose};
 
 const NEW: Loader = Loader { digest: [7; 32], length: 1000, security: 2 };
-const TRIED: Asked = Asked { recovery: false, on_trial: true };
+const TRIED: Asked = Asked { recovery: false, on_trial: true, kept: NOTHING };
+const NOTHING: Kept = Kept { rollback: 0, key_set: 0, loader: 0 };
 
 /// The release in b is on trial, with its loader.
 fn with_loader(tries: u8, starts: u32) -> Fake {
@@ -142,7 +144,7 @@ fn a_start_that_cannot_be_counted_is_none() {
 #[test]
 fn who_repairs_the_machine_is_not_kept_by_it() {
     let mut fake = with_loader(3, 3);
-    let asked = Asked { recovery: true, on_trial: false };
+    let asked = Asked { recovery: true, ..Asked::default() };
     assert_eq!(boots(&mut fake, asked), (A, false));
     assert_eq!(starts(&fake), Some(3));
 }

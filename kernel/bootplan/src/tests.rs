@@ -109,7 +109,9 @@ fn recovery_boots_what_verifies_without_a_try() {
     // Asked for: also where a slot would boot; nothing is counted.
     let mut fake = Fake::new(slot(image(1)), slot(image(2))).with_block(good(1), trial(3, 2), 1);
     let disk = fake.disk();
-    let Ok(boot) = choose(&mut fake, disk, Asked { recovery: true, on_trial: false }) else { panic!("nothing boots") };
+    let Ok(boot) = choose(&mut fake, disk, Asked { recovery: true, ..Asked::default() }) else {
+        panic!("nothing boots")
+    };
     assert_eq!((boot.source, boot.recovery, fake.writes), (A, true, 0));
     // The checks are the same: below the floor, or damaged, is not booted.
     let mut damaged = image(2);

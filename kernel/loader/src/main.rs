@@ -18,6 +18,7 @@ mod disk;
 mod facts;
 mod faults;
 mod handoff;
+mod kept;
 mod keys;
 mod lastboot;
 mod memory;
@@ -72,9 +73,15 @@ fn main() -> Status {
     let last_boot = lastboot::area();
     let mut loader = Loader { medium: Medium::open(), roots: roots.roots(), sha256: sha256::best(), last_boot };
     let disk = loader.medium.state();
-    let asked = Asked { recovery: !on_trial && is_recovery_asked_for(), on_trial };
+    let kept = kept::read(&loader.roots);
+    let asked = Asked { recovery: !on_trial && is_recovery_asked_for(), on_trial, kept };
     match bootplan::choose(&mut loader, disk, asked) {
-        Ok(boot) => start(loader, boot, started),
+        Ok(boot) => {
+            if boot.keep != kept {
+                kept::write(&boot.keep, &loader.roots);
+            }
+            start(loader, boot, started)
+        }
         // Who tries this loader goes on.
         Err(_) if on_trial => Status::NOT_FOUND,
         Err(refused) => give_up(&refused),

@@ -4,6 +4,7 @@ use core::fmt;
 
 use arrayvec::ArrayVec;
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
+use sha2::{Digest, Sha256};
 
 use crate::keyset::{self, ED25519, KeySet, MAX_KEYS, Role};
 use crate::le::{u32_at, u64_at};
@@ -46,6 +47,18 @@ pub struct Roots<'a> {
 }
 
 impl<'a> Roots<'a> {
+    /// Of keys and quorums: another one for every other root.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for Quorum { threshold, members } in self.quorums {
+            hasher.update(threshold.to_le_bytes());
+            hasher.update(members.to_le_bytes());
+        }
+        self.keys.iter().for_each(|key| hasher.update(key));
+        hasher.finalize().into()
+    }
+
     /// So many of these keys must sign.
     #[must_use]
     pub const fn of(keys: &'a [[u8; 32]], threshold: u32) -> Self {

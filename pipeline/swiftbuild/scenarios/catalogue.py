@@ -68,6 +68,7 @@ CATALOGUE = (
     Scenario("slot-truncated", ROLLBACK_GATE, rot.truncated, "update", NEVER_GOOD),
     Scenario("both-slots-damaged", ROLLBACK_GATE, rot.both_slots, "update", "ar --"),
     Scenario("boot-control-lost", ROLLBACK_GATE, rot.control_block, "update", "ar br"),
+    Scenario("older-disk", ROLLBACK_GATE, rot.older_disk, "keys", "ar br br --"),
     Scenario("floor-of-the-maximum", ROLLBACK_GATE, rot.floor_of_the_maximum, "update", "ar br"),
     Scenario("data-volume-damaged", RELEASE_GATE, rot.data_volume, "update", "ar br"),
     Scenario("data-feature-rolled-back", ROLLBACK_GATE, rot.data_feature, "update", "ar br ar"),

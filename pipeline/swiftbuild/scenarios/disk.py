@@ -78,6 +78,13 @@ class Disk:
             raise CommandError("cannot copy the disk", command=" ".join(argv), status=done.returncode,
                                output=done.stderr)
 
+    def replace_disk(self, image: Path) -> None:
+        """While the machine is off: another disk, of which nothing is written; the firmware keeps what it has."""
+        if self.media.disk is None:
+            raise ValueError("this machine has no disk")
+        self.media.disk.unlink()
+        overlay(image, self.media.disk)
+
     def alter(self, partition: str, change: Callable[[memoryview], Mapping[int, bytes]]) -> None:
         """While the machine is off: bytes of a partition become others. `change` sees the partition and says which."""
         if self.media.disk is None:

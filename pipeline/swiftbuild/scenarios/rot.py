@@ -80,6 +80,27 @@ def both_slots(bench: Bench) -> None:
             require_in("what the screen says", f"slot {slot}: ", running.console.text)
 
 
+def older_disk(bench: Bench) -> None:
+    """The disk as it was before a commit is put back into the machine: the firmware keeps the floors, and nothing below
+    them boots."""
+    machine = bench.on_trial()
+    with machine.running_from("b", bench.after.version) as person:
+        person.output("update mark-good", seconds=INSTALL_SECONDS)
+        person.output("update commit", seconds=INSTALL_SECONDS)
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", bench.after.version):
+        kept = machine.event("loader.kept")
+        require("floor that the firmware keeps", kept.get("floor"), str(bench.after.rollback_index))
+        machine.cut()
+    machine.replace_disk(bench.image)
+    with machine.started() as running:
+        running.console.wait(lambda: _ended(running), seconds=BOOT_SECONDS, what="event loader.error what=boot")
+        require("events kernel.entry", machine.events("kernel.entry"), [])
+        index, floor = bench.before.rollback_index, bench.after.rollback_index
+        require_in("what the screen says", f"slot a: rollback index {index} is below the floor {floor}",
+                   running.console.text)
+
+
 def control_block(bench: Bench) -> None:
     """Both copies of the boot-control block are gone: rebuilt from the slots that verify, and an update works."""
     machine = bench.machine()

@@ -20,8 +20,12 @@ pub struct Facts {
     pub release: [u8; 32],
     /// Its rollback index.
     pub rollback_index: u64,
+    /// The smallest rollback index that the loader takes, by the boot-control block or by what the firmware keeps.
+    pub rollback_floor: u64,
     /// Version of the key set that it was accepted under.
     pub key_set: u64,
+    /// The smallest version of one that the loader takes.
+    pub key_set_floor: u64,
     /// The loader's security version.
     pub loader_security: u32,
     /// It is on trial with the release.
@@ -45,6 +49,8 @@ impl Facts {
                 "recovery" => facts.recovery = value == "1",
                 "release" => facts.release = hex(value)?,
                 "rollback_index" => facts.rollback_index = value.parse().ok()?,
+                "rollback_floor" => facts.rollback_floor = value.parse().ok()?,
+                "key_set_floor" => facts.key_set_floor = value.parse().ok()?,
                 "loader_security" => facts.loader_security = value.parse().ok()?,
                 "loader_on_trial" => facts.loader_on_trial = value == "1",
                 "key_set" => facts.key_set = value.parse().ok()?,
@@ -97,6 +103,7 @@ mod tests {
         let facts = Facts::parse(&text).unwrap();
         assert_eq!((facts.slot, facts.rollback_index, facts.key_set), (Some(Slot::B), 7, 2));
         assert_eq!((facts.release, facts.trust().quorums[1].members, facts.roots.len()), ([10; 32], 6, 1));
+        assert_eq!((facts.rollback_floor, facts.key_set_floor), (5, 1));
         assert_eq!((facts.loader_security, facts.loader_on_trial), (4, true));
         assert_eq!(facts.last_boot, ("panic".into(), "a test".into()));
         assert_eq!(Facts::parse("slot esp\n").unwrap().slot, None);

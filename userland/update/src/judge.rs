@@ -137,10 +137,11 @@ pub fn judge<'a>(area: &'a [u8], machine: &Machine<'_>, leave: Leave) -> Result<
         return Err(Refusal::OnTrial);
     }
     let (marks, index) = (block.marks(), header.rollback_index);
-    if index < marks.rollback_floor {
-        return Err(Refusal::BelowFloor { index, floor: marks.rollback_floor });
+    let floor = marks.rollback_floor.max(facts.rollback_floor);
+    if index < floor {
+        return Err(Refusal::BelowFloor { index, floor });
     }
-    let seen = u64::from(marks.key_set_seen.max(marks.key_set_floor));
+    let seen = u64::from(marks.key_set_seen.max(marks.key_set_floor)).max(facts.key_set_floor);
     if key_set < seen {
         return Err(Refusal::OldKeys { key_set, seen });
     }

@@ -62,7 +62,7 @@ fn what_is_right_is_installed_and_remembered() {
 #[test]
 fn each_rule_says_no() {
     type Change = fn(&mut World);
-    let table: [(&str, Change); 14] = [
+    let table: [(&str, Change); 16] = [
         ("no-slot", |world| world.facts.slot = None),
         ("root", |world| world.facts.root_quorums[0] = (3, 7)),
         ("root", |world| world.facts.root_quorums.clear()),
@@ -73,6 +73,8 @@ fn each_rule_says_no() {
             world.block.set_slot(Slot::A, &entry);
         }),
         ("below-floor", |world| world.marks(|marks| marks.rollback_floor = 8)),
+        ("below-floor", |world| world.facts.rollback_floor = 8),
+        ("old-keys", |world| world.facts.key_set_floor = 4),
         ("old-keys", |world| world.marks(|marks| marks.key_set_seen = 4)),
         ("old-keys", |world| world.marks(|marks| marks.key_set_floor = 4)),
         ("same", |world| world.facts.release = sha256::software(&world.area[..release::HEADER_SIZE])),
