@@ -7,13 +7,13 @@ from typing import Any
 
 from swiftbuild.core import keysets
 from swiftbuild.core.keysets import Change
-from swiftbuild.effects.keys import NO_KEY_SET, KeyFolder, sign
+from swiftbuild.effects.keys import NO_KEY_SET, FolderKey, KeyFolder, sign
 from swiftbuild.errors import InputError
 from swiftbuild.model.release import Section, SectionType, SignatureArea
-from swiftbuild.model.signing import KeySet, Role, Signature
+from swiftbuild.model.signing import KeySet, Quorum, Role, Roots, Signature
 from swiftbuild.scenarios import variants
 from swiftbuild.scenarios.bench import Bench
-from swiftbuild.scenarios.expect import require
+from swiftbuild.scenarios.expect import require, require_in
 from swiftbuild.scenarios.failing import BREAK, LATE_IN_BOOT, TRIES
 from swiftbuild.scenarios.updating import INSTALL_SECONDS
 from swiftbuild.wire import keyset, release
@@ -101,6 +101,53 @@ def rotated_and_kept(bench: Bench) -> None:
         machine.swap(person, later)
         machine.refused(person, "old-keys")
         machine.cut()
+
+
+def root_rotated(bench: Bench) -> None:
+    """Root is rotated: a release whose loader trusts the root before and the new one, and whose key set both have
+    signed; then one that knows the new root alone. Neither could come without the other's turn before it."""
+    keys = _keys(bench)
+    before = KeyFolder(keys.path).listed("root")
+    fresh = KeyFolder(bench.aside("fresh")).make("root", "fresh", None)
+    old, new = (Quorum(threshold=1, keys=tuple(key.public for key in of)) for of in (before, (fresh,)))
+    both = _of_root(bench, bench.new, Roots(quorums=(new, old)), (fresh, *before), step=1)
+    major, minor, patch = bench.after.version.split(".")
+    later = variants.told(bench.new, version=f"{major}.{minor}.{int(patch) + 1}")
+    alone = _of_root(bench, later, Roots(quorums=(new,)), (fresh,), step=2)
+    machine = bench.machine(alone)
+    with machine.running_from("a", bench.before.version) as person:
+        machine.refused(person, "root")
+        machine.swap(person, both)
+        machine.install(person)
+        machine.restarts(person, "reboot")
+    with machine.running_from("b", bench.after.version) as person:
+        person.output("update mark-good", seconds=INSTALL_SECONDS)
+        machine.swap(person, alone)
+        machine.install(person)
+        machine.restarts(person, "reboot")
+    version = release.decode_header(alone[: release.HEADER_SIZE]).version
+    with machine.running_from("a", version) as person:
+        person.output("update mark-good", seconds=INSTALL_SECONDS)
+        machine.restarts(person, "reboot")
+    with machine.running_from("a", version) as person:
+        require("root keys of the loader", [event["root_keys"] for event in machine.events("loader.start")], ["1"])
+        require_in("update verify", f"slot b: {bench.after.version}: whole",
+                   person.output("update verify", seconds=INSTALL_SECONDS))
+        machine.swap(person, bench.next(version=f"{major}.{minor}.{int(patch) + 2}"))
+        machine.refused(person, "root")
+        machine.cut()
+
+
+def _of_root(bench: Bench, raw: bytes, roots: Roots, signers: tuple[FolderKey, ...], *, step: int) -> bytes:
+    """The release with a loader that trusts these roots, under a key set so many versions on that these have signed."""
+    keys = _keys(bench)
+    known = _key_set(keys)
+    known = known.model_copy(update={"version": known.version + step})
+    message = keyset.signed_message(keyset.digest(keyset.encode_signed(known)))
+    key_set = keyset.encode(known, [sign(root, message, _nothing) for root in signers])
+    other = variants.with_other_loader(raw, roots=roots)
+    signatures = _own(keys, release.signed_message(release.release_digest(other)))
+    return variants.with_area(other, SignatureArea(key_set=key_set, signatures=signatures))
 
 
 def _keys(bench: Bench) -> KeyFolder:
