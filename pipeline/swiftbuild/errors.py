@@ -69,6 +69,10 @@ class BootError(SwiftbuildError):
     exit_code = 7
 
 
+class HostError(BootError):
+    """QEMU did not start or could not be controlled: that says nothing of what was to be booted."""
+
+
 class SpaceError(SwiftbuildError):
     """Something does not fit: a section its slot, an image its disk."""
 

@@ -74,7 +74,7 @@ def test_whoever_comes_first_every_user_may_use_the_slots(folder: Path, users: t
 @another_user
 def test_users_share_one_limit(folder: Path) -> None:
     with slots.slot(folder=folder), slots.slot(folder=folder):
-        assert "BootError: no machine slot became free" in as_user(NOBODY, take(folder))
+        assert "HostError: no machine slot became free" in as_user(NOBODY, take(folder))
     assert as_user(NOBODY, take(folder)) == "done"
 
 

@@ -49,6 +49,10 @@ impl Handoff {
         let block = Pages::allocate(BLOCK_BYTES, bootinfo::PAGE).ok_or("no memory for the boot-info block")?;
         let image = &boot.image;
         let tables = Tables::find();
+        if tables.rsdp == 0 && tables.fdt == 0 {
+            // A kernel would find no console to say so.
+            return Err("the firmware gives neither a device tree nor ACPI tables");
+        }
         let span =
             |section: Option<&(u64, Pages)>| section.map_or((0, 0), |(length, pages)| (pages.address(), *length));
         let (erofs_start, erofs_length) = span(image.erofs.as_ref());

@@ -215,7 +215,7 @@ fn start(loader: Loader<'_>, boot: Boot<Pages>, started: u64) -> Status {
             handoff.jump()
         }
         Err(why) => {
-            event!("loader.error", what = "handoff", where = "memory", why = why);
+            event!("loader.error", what = "handoff", where = "firmware", why = why);
             if second::is_on_trial() { Status::OUT_OF_RESOURCES } else { wait_then_restart() }
         }
     }

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
-from swiftbuild.errors import BootError
+from swiftbuild.errors import HostError
 
 T = TypeVar("T")
 ANSWER_SECONDS_MAX = 120.0
@@ -38,14 +38,14 @@ class Monitor:
             return future.result(ANSWER_SECONDS_MAX)
         except (QMPError, EOFError, TimeoutError) as error:
             future.cancel()  # else it is torn down at some later time, in the middle of anything
-            raise BootError(f"QEMU's control channel: {error or type(error).__name__}") from error
+            raise HostError(f"QEMU's control channel: {error or type(error).__name__}") from error
 
     def execute(self, command: str, **arguments: object) -> object:
         """One command's answer."""
         try:
             return self._call(self._client.execute(command, arguments or None))
         except ExecuteError as error:
-            raise BootError(f"QEMU refuses {command}: {error}") from error
+            raise HostError(f"QEMU refuses {command}: {error}") from error
 
     def shutdown_reason(self) -> str:
         """Why a machine whose QEMU has ended did so: guest-shutdown, guest-reset, guest-panic, host-signal, … or ""."""

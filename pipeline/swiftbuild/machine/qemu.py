@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from swiftbuild.errors import BootError, ToolError
+from swiftbuild.errors import BootError, HostError, ToolError
 from swiftbuild.machine.console import Console
 from swiftbuild.machine.monitor import Monitor
 from swiftbuild.machine.signals import unwinding
@@ -66,8 +66,8 @@ class Machine:
             status = self.process.wait(0.05)
             raise self._start_error(status)
 
-    def _start_error(self, status: int) -> BootError:
-        return BootError(f"QEMU ended with status {status}: {self.complaints()}\n{shlex.join(self.command)}")
+    def _start_error(self, status: int) -> HostError:
+        return HostError(f"QEMU ended with status {status}: {self.complaints()}\n{shlex.join(self.command)}")
 
     def complaints(self) -> str:
         """What QEMU itself said."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from swiftbuild.errors import BootError, SwiftbuildError
+from swiftbuild.errors import HostError, SwiftbuildError
 
 FOLDER = Path("/tmp/swiftbuild-machines")  # noqa: S108 - not TMPDIR, which users may have of their own
 SLOTS = 2
@@ -34,7 +34,7 @@ def slot(on_wait: Callable[[], None] | None = None, folder: Path | None = None) 
     told = False
     while (descriptor := _free(folder)) is None:
         if time.monotonic() > end:
-            raise BootError(f"no machine slot became free in {WAIT_SECONDS_MAX:g} s", hint=f"who holds {folder}/*?")
+            raise HostError(f"no machine slot became free in {WAIT_SECONDS_MAX:g} s", hint=f"who holds {folder}/*?")
         if not told and on_wait:
             on_wait()
         told = True

@@ -14,7 +14,7 @@ from swiftbuild.core import bootlog, proof
 from swiftbuild.digest import sha256
 from swiftbuild.effects.keys import KeyFolder
 from swiftbuild.effects.project import load_profile
-from swiftbuild.errors import BootError, ProofError, SwiftbuildError
+from swiftbuild.errors import BootError, HostError, ProofError, SwiftbuildError
 from swiftbuild.machine.signals import unwinding
 from swiftbuild.machine.spec import spec
 from swiftbuild.model.proof import BootRecord, Job, Outcome, Status
@@ -51,6 +51,8 @@ def outcome(job: Job) -> Outcome:
     message = ""
     try:
         run(scenario(job.scenario), bench(job))
+    except HostError as error:
+        status, message = "error", _text(error)
     except (ProofError, BootError) as error:
         status, message = "failed", _text(error)
     except SwiftbuildError as error:
