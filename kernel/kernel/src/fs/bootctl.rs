@@ -10,7 +10,7 @@ use bootctl::permit::{Booted, Signed, permit};
 use bootctl::{Block, Current, LoaderTrial, OFFSETS, SIZE, Slot, Write};
 use bootinfo::slot;
 use linux::Errno;
-use linux::flags::{O_ACCMODE, O_RDONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use linux::flags::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use vfs::{Sink, Source};
 
 use super::{Kernel, devices, signed};
@@ -38,13 +38,7 @@ pub fn running_slot() -> Option<Slot> {
 /// said what runs.
 pub fn open(flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno> {
     let part = block::boot_part(Kind::Bootctl).ok_or(Errno::ENXIO)?;
-    let is_writable = flags & O_ACCMODE != O_RDONLY;
-    if is_writable && !devices::hands_out() {
-        return Err(Errno::EPERM);
-    }
-    if is_writable && boot::info().root_count == 0 {
-        return Err(Errno::EROFS);
-    }
+    devices::check_handed_out(flags)?;
     Ok(Arc::new(Open { part }))
 }
 

@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 
 use linux::Errno;
 use linux::flags::{
-    O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFBLK, S_IFCHR, S_IFDIR,
+    O_ACCMODE, O_NOCTTY, O_NONBLOCK, O_RDONLY, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, S_IFBLK, S_IFCHR,
+    S_IFDIR,
 };
 use linux::types::device;
 use vfs::access::Credentials;
@@ -16,7 +17,7 @@ use super::tty::{self, OpenTerminal};
 use super::{At, Kernel, Mount, Path, PathContext, Volume, bootctl, loader, mounts, watchdog};
 use crate::drivers::block;
 use crate::process::{current, job, table};
-use crate::{events, random, sched};
+use crate::{boot, events, random, sched};
 
 const NULL: u64 = device(1, 3);
 const ZERO: u64 = device(1, 5);
@@ -136,6 +137,19 @@ fn is_system() -> bool {
 /// The first process opens what it hands to services, and no other program runs yet whose links and mounts its paths could go through.
 pub fn hands_out() -> bool {
     is_system() && table::lock().forks() <= 1
+}
+
+/// Of a device that is written only by whom the first process hands it to, and only where a loader has verified what runs.
+///
+/// # Errors
+/// To write it `EPERM` for all but the first process, and `EROFS` where no loader said what runs.
+pub fn check_handed_out(flags: u32) -> Result<(), Errno> {
+    match flags & O_ACCMODE {
+        O_RDONLY => Ok(()),
+        _ if !hands_out() => Err(Errno::EPERM),
+        _ if boot::info().root_count == 0 => Err(Errno::EROFS),
+        _ => Ok(()),
+    }
 }
 
 /// The devices without hardware.

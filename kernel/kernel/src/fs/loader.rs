@@ -27,13 +27,7 @@ const CHUNK: usize = 64 << 10;
 /// `ENXIO` when the disk that was booted from has no such files; to write it `EPERM` for all but the first process, and `EROFS` where no loader said what runs.
 pub fn open(flags: u32) -> Result<Arc<dyn vfs::File<Kernel>>, Errno> {
     let part = block::boot_part(Kind::Esp).ok_or(Errno::ENXIO)?;
-    let is_writable = flags & O_ACCMODE != O_RDONLY;
-    if is_writable && !devices::hands_out() {
-        return Err(Errno::EPERM);
-    }
-    if is_writable && boot::info().root_count == 0 {
-        return Err(Errno::EROFS);
-    }
+    devices::check_handed_out(flags)?;
     let open = Open { part };
     open.files()?;
     Ok(Arc::new(open))
