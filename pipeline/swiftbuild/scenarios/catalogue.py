@@ -46,6 +46,7 @@ CATALOGUE = (
     Scenario("root-writes-nothing", RELEASE_GATE, good.root_writes_nothing, "update", "ar"),
     Scenario("refusals", RELEASE_GATE, trust.refusals, "keys", "ar"),
     Scenario("keys-rotated-and-kept", RELEASE_GATE, trust.rotated_and_kept, "keys", "ar br"),
+    Scenario("keys-expired", RELEASE_GATE, trust.keys_expired, "keys", "ar br br ar"),
     Scenario("root-rotated", RELEASE_GATE, trust.root_rotated, "keys", "ar br ar ar"),
     Scenario("keys-rotated-and-given-up", ROLLBACK_GATE, trust.rotated_and_given_up, "keys", "ar bp bp bp ar"),
     Scenario("kernel-panic", ROLLBACK_GATE, failing.kernel_panics, "keys", "ar bp bp bp ar"),

@@ -18,6 +18,11 @@ from swiftbuild.scenarios.failing import BREAK, LATE_IN_BOOT, TRIES
 from swiftbuild.scenarios.updating import INSTALL_SECONDS
 from swiftbuild.wire import keyset, release
 
+EXPIRES = 2_000_000_000
+"""Of a key set: 2033-05-18."""
+LATER = "2035-01-01T12:00:00"
+"""What a clock shows then."""
+
 
 def refusals(bench: Bench) -> None:
     """Each with its own class, and nothing that counts is changed; then the good one is taken."""
@@ -100,6 +105,30 @@ def rotated_and_kept(bench: Bench) -> None:
         later = bench.next(version=f"{major}.{minor}.{int(patch) + 1}")
         machine.swap(person, later)
         machine.refused(person, "old-keys")
+        machine.cut()
+
+
+def keys_expired(bench: Bench) -> None:
+    """By the machine's clock the key set has expired: it boots as before, says so, and takes another release under that
+    set only when its operator says that the clock is wrong."""
+    keys = _keys(bench)
+    change = Change(Role.RELEASE, expires=EXPIRES)
+    machine = bench.on_trial(_by(bench, bench.new, change, lambda message: _own(keys, message)))
+    with machine.running_from("b", bench.after.version) as person:
+        person.output("update mark-good", seconds=INSTALL_SECONDS)
+        require("events clock.error", machine.told(person, "clock.error"), [])
+        machine.stop(person, "poweroff", "guest-shutdown")
+    major, minor, patch = bench.after.version.split(".")
+    later = variants.told(bench.new, version=f"{major}.{minor}.{int(patch) + 1}")
+    machine.insert(_by(bench, later, change, lambda message: _own(keys, message)))
+    machine.set_clock(LATER)
+    with machine.running_from("b", bench.after.version) as person:
+        person.output("until events clock.error | grep -q expired; do sleep 1; done")
+        machine.refused(person, "expired")
+        person.output(f"update install --accept-expired {machine.path}", seconds=INSTALL_SECONDS)
+        machine.restarts(person, "reboot")
+    with machine.running_from("a", release.decode_header(later[: release.HEADER_SIZE]).version) as person:
+        require("year", person.output("date -u +%Y"), LATER[:4])
         machine.cut()
 
 

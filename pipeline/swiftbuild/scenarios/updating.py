@@ -62,6 +62,10 @@ class Updating(Disk):
         self._used = len(contents)
         person.output(f"blockdev --flushbufs {self.path}")
 
+    def set_clock(self, shown: str) -> None:
+        """While the machine is off: what its clock shows when it starts, as YYYY-MM-DDTHH:MM:SS."""
+        self.spec = replace(self.spec, extra=(*self.spec.extra, "-rtc", f"base={shown}"))
+
     def slow(self, bytes_per_second: int) -> None:
         """How fast the medium is read; 0: as fast as it goes."""
         self.running.monitor().execute("qom-set", path=f"/objects/{SPEED}", property="limits",
