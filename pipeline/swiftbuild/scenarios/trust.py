@@ -128,7 +128,8 @@ def keys_expired(bench: Bench) -> None:
         person.output(f"update install --accept-expired {machine.path}", seconds=INSTALL_SECONDS)
         machine.restarts(person, "reboot")
     with machine.running_from("a", release.decode_header(later[: release.HEADER_SIZE]).version) as person:
-        require("year", person.output("date -u +%Y"), LATER[:4])
+        # an event may stand before it
+        require("year", person.output("date -u +%Y").splitlines()[-1], LATER[:4])
         machine.cut()
 
 
