@@ -59,7 +59,9 @@ fn main() -> Status {
     let mut medium = Medium::open();
     let disk = medium.state();
     let mut loader = Loader { medium, roots: roots.roots(), sha256: sha256::best() };
-    match bootplan::choose(&mut loader, disk, is_recovery_asked_for()) {
+    let recovery = is_recovery_asked_for();
+    event!("loader.load", recovery = u8::from(recovery));
+    match bootplan::choose(&mut loader, disk, recovery) {
         Ok(boot) => start(loader.medium, boot, &roots.roots(), last_boot, started),
         Err(refused) => give_up(&refused),
     }
