@@ -164,7 +164,7 @@ def guest(folder: Path) -> list[tuple[str, str, str]]:
         events = {event.name: event.time for event in machine.running.console.events}
         machine.cut()
     kib = len(new) / 1024
-    spent = (events["loader.slot"] - events["loader.bootctl"]) * 1e9
+    spent = (events["loader.slot"] - events["loader.load"]) * 1e9
     return [
         (f"install of {size * SECTOR / MIB:.0f} MiB, read back, verified", f"{install / kib:,.0f} instructions a KiB",
          f"dd to /data with fsync: {plain / kib:,.0f}"),

@@ -1,4 +1,4 @@
-"""The kernel's own memcpy, memmove, memset, memcmp and bcmp as a program: against the plainest loops, at every small
+"""Our own memcpy, memmove, memset, memcmp and bcmp as a program: against the plainest loops, at every small
 length and alignment, between pages that may not be touched."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 from tests.fakes import ROOT
 from tests.guests import QEMU
 
-SOURCE = ROOT / "kernel" / "kernel" / "src" / "arch" / "memory.s"
+SOURCE = ROOT / "kernel" / "memops" / "src" / "memory.s"
 PROGRAM = r"""
 #include <stdio.h>
 #include <stdlib.h>

@@ -44,6 +44,23 @@ def test_refuses(data: bytes, message: str) -> None:
         elf.check_kernel(data, "kernel.elf")
 
 
+def test_what_is_loaded_of_a_kernel() -> None:
+    names = b"\0entry\0"
+    symbol = elf.SYMBOL.pack(1, elf.STT_FUNC, 0, 1, BASE, 4)
+    whole = make(GOOD)
+    tables = [elf.SECTION.pack(0, elf.SHT_SYMTAB, 0, 0, len(whole), len(symbol), 1, 0, 8, elf.SYMBOL.size),
+              elf.SECTION.pack(0, 3, 0, 0, len(whole) + len(symbol), len(names), 0, 0, 1, 0)]
+    fields = list(elf.HEADER.unpack(whole[: elf.HEADER.size]))
+    fields[12], fields[18], fields[19] = len(whole) + len(symbol) + len(names), len(tables), 1
+    full = elf.HEADER.pack(*fields) + whole[elf.HEADER.size :] + symbol + names + b"".join(tables)
+    assert elf.functions(full, "k") == [(BASE, "entry")]
+    loadable = elf.loadable(elf.check_kernel(full, "k"), "k")
+    assert loadable == whole
+    assert elf.check_kernel(loadable, "k").segments == elf.check_kernel(full, "k").segments
+    assert elf.functions(loadable, "k") == []
+    assert elf.loadable(elf.read(loadable, "k"), "k") == loadable
+
+
 def test_an_image_needs_its_header() -> None:
     with pytest.raises(DamageError, match="Image header"):
         elf.flat_image(elf.read(make([(5, BASE, bytes(64), 64)]), "k"), "k")
@@ -106,6 +123,8 @@ def test_any_bytes_are_read_or_refused(at: int, junk: bytes) -> None:
         elf.functions(data, "k")
     with contextlib.suppress(DamageError):
         elf.flat_image(elf.check_kernel(data, "k"), "k")
+    with contextlib.suppress(DamageError):
+        elf.loadable(elf.read(data, "k"), "k")
 
 
 def test_symbols_round_trip_sorted_and_shared() -> None:

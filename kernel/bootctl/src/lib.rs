@@ -24,8 +24,6 @@ pub use choice::{Refusal, UNFINISHED_MAX, candidates, refusal};
 
 use alloc::boxed::Box;
 
-use sha2::{Digest, Sha256};
-
 /// Bytes of a copy.
 pub const SIZE: usize = 4096;
 /// Where the copies lie in the partition.
@@ -449,7 +447,7 @@ fn get<const N: usize>(bytes: &[u8; SIZE], at: usize) -> [u8; N] {
 }
 
 fn computed_digest(bytes: &[u8; SIZE]) -> [u8; 32] {
-    Sha256::digest(&bytes[..DIGEST]).into()
+    sha256::best()(&bytes[..DIGEST])
 }
 
 /// Whether a copy is valid.

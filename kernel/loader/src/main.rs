@@ -75,6 +75,7 @@ fn main() -> Status {
     let disk = loader.medium.state();
     let kept = kept::read(&loader.roots);
     let asked = Asked { recovery: !on_trial && is_recovery_asked_for(), on_trial, kept };
+    event!("loader.load", recovery = u8::from(asked.recovery));
     match bootplan::choose(&mut loader, disk, asked) {
         Ok(boot) => {
             if boot.keep != kept {

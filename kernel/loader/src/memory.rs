@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 
 use bootplan::image::Memory;
+use memops as _;
 use uefi::boot::{self, AllocateType, MemoryType, PAGE_SIZE};
 
 /// Whole pages that this program owns. UEFI memory is mapped at its physical address (UEFI 2.10, section 2.3.6).

@@ -2,7 +2,7 @@
 //! signed it is [`crate::trust`]'s to say.
 
 use arrayvec::ArrayVec;
-use sha2::{Digest, Sha256};
+use sha256::{Engine, Hasher};
 
 use crate::le::{array, is_zero, u16_at, u32_at, u64_at};
 use crate::signatures::{Signature, entries};
@@ -142,7 +142,7 @@ impl<'a> KeySet<'a> {
         self.signed_at = u64_at(fixed, SIGNED_AT);
         self.expires = u64_at(fixed, 32);
         self.is_dev = u32_at(fixed, 40) & FLAG_DEV != 0;
-        self.digest = Sha256::digest(signed).into();
+        self.digest = sha256::best()(signed);
         self.thresholds.clear();
         for row in roles.chunks_exact(ROLE) {
             self.thresholds.push(role(row, is_strict)?);
@@ -223,5 +223,7 @@ pub(crate) fn id_of(algorithm: u16, key: &[u8]) -> Result<Option<[u8; 32]>, &'st
     if key.len() != length {
         return Err("a key has not as many bytes as its algorithm's");
     }
-    Ok(Some(Sha256::new().chain_update(prefix).chain_update(key).finalize().into()))
+    let mut hasher = Hasher::new(Engine::best());
+    hasher.update(prefix);
+    Ok(Some(hasher.after(key)))
 }

@@ -23,7 +23,6 @@ pub use error::ReleaseError;
 pub use signatures::{Signature, SignatureArea};
 
 use arrayvec::ArrayVec;
-use sha2::{Digest, Sha256};
 
 use crate::le::{array, is_zero, u16_at, u32_at, u64_at};
 
@@ -158,7 +157,7 @@ pub struct Header {
 
 /// The release digest: of the header's 4096 bytes.
 pub fn digest(header: &[u8; HEADER_SIZE]) -> [u8; 32] {
-    Sha256::digest(header).into()
+    sha256::best()(header)
 }
 
 fn text_at(data: &[u8; HEADER_SIZE], at: usize, what: &'static str) -> Result<Text, ReleaseError> {

@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 fn vectors() -> (Value, Vec<u8>) {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use arrayvec::ArrayVec;
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
-use sha2::{Digest, Sha256};
+use sha256::{Engine, Hasher};
 
 use crate::keyset::{self, ED25519, KeySet, MAX_KEYS, Role};
 use crate::le::{u32_at, u64_at};
@@ -50,13 +50,13 @@ impl<'a> Roots<'a> {
     /// Of keys and quorums: another one for every other root.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::new(Engine::best());
         for Quorum { threshold, members } in self.quorums {
-            hasher.update(threshold.to_le_bytes());
-            hasher.update(members.to_le_bytes());
+            hasher.update(&threshold.to_le_bytes());
+            hasher.update(&members.to_le_bytes());
         }
         self.keys.iter().for_each(|key| hasher.update(key));
-        hasher.finalize().into()
+        hasher.after(&[])
     }
 
     /// So many of these keys must sign.

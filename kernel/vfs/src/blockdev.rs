@@ -22,6 +22,8 @@ use crate::{Device, File, PAGE_SIZE, Page, Sink, Source, World};
 /// Pages that a read which is not at hand brings in: as many as are asked for, but at least and at most so many.
 const AHEAD_MIN: usize = 8;
 const AHEAD_MAX: usize = 64;
+/// Pages whose shares a read takes at a time.
+const RUN_MAX: usize = 16;
 /// Pages that are written back at a time.
 const BATCH: usize = 256;
 const ALL: Range<u64> = 0..u64::MAX;
@@ -140,10 +142,17 @@ impl<W: World> BlockDevice<W> {
                 return Err(Errno::EIO);
             }
             let (index, start) = split(at);
-            let ahead = (start + to.room()).div_ceil(PAGE_SIZE).clamp(AHEAD_MIN, AHEAD_MAX);
-            let page = self.page(index, ahead)?;
-            let end = usize::try_from(size - (at - start as u64)).unwrap_or(usize::MAX).min(PAGE_SIZE);
-            at += to.put(&page.bytes()[start..end])? as u64;
+            let wanted = (start + to.room()).div_ceil(PAGE_SIZE);
+            let mut run = self.pages.run(index, wanted.min(RUN_MAX));
+            if run.is_empty() {
+                run.push(self.page(index, wanted.clamp(AHEAD_MIN, AHEAD_MAX))?);
+            }
+            for (index, page) in (index..).zip(run) {
+                let (now, start) = split(at);
+                debug_assert_eq!(now, index, "the sink left room and did not take it");
+                let end = usize::try_from(size - (at - start as u64)).unwrap_or(usize::MAX).min(PAGE_SIZE);
+                at += to.put(&page.bytes()[start..end])? as u64;
+            }
         }
         Ok(())
     }

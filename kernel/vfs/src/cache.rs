@@ -12,6 +12,7 @@
 //! copies with one held, and a page's memory is taken before.
 
 mod object;
+mod places;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -25,6 +26,7 @@ pub use object::{Dirty, Fill, Object};
 
 use crate::World;
 use crate::world::Spin;
+use places::Places;
 
 /// Who writes the dirty pages of an object to where they last.
 pub trait WriteBack: Send + Sync {
@@ -55,11 +57,8 @@ pub struct Statistics {
     pub writing: usize,
 }
 
-/// All pages in second-chance order. A serial number is a place in it; a page that goes to the end gets a new one.
-struct Clock<W: World> {
-    entries: BTreeMap<u64, (Weak<Object<W>>, u64)>,
-    next: u64,
-}
+/// All pages in second-chance order: object and index. A page that goes to the end gets a new place.
+type Clock<W> = Places<(Weak<Object<W>>, u64)>;
 
 /// An object with dirty pages, kept alive by standing here.
 struct Queued {
@@ -91,7 +90,7 @@ impl<W: World> Cache<W> {
     pub fn new(limits: Limits) -> Arc<Self> {
         assert!(limits.dirty_background <= limits.dirty_max);
         Arc::new(Self {
-            clock: Spin::<W, _>::new(Rank::PAGE_LISTS, Clock { entries: BTreeMap::new(), next: 1 }),
+            clock: Spin::<W, _>::new(Rank::PAGE_LISTS, Places::new()),
             queue: Spin::<W, _>::new(Rank::PAGE_LISTS, Queue { objects: BTreeMap::new(), next: 1 }),
             limits,
             tick: AtomicU64::new(0),
@@ -128,11 +127,11 @@ impl<W: World> Cache<W> {
     /// Frees up to `wanted` clean pages that nobody has a share of and that were not used since they were last looked at; says how many. Each page is looked
     /// at twice at most. It does not sleep; the caller holds no spinlock.
     pub fn reclaim(&self, wanted: usize) -> usize {
-        let mut looks = 2 * self.clock.lock().entries.len();
+        let mut looks = 2 * self.clock.lock().count();
         let mut freed = 0;
         while freed < wanted && looks > 0 {
             looks -= 1;
-            let first = self.clock.lock().entries.pop_first();
+            let first = self.clock.lock().take_first();
             let Some((serial, (object, index))) = first else { break };
             // An object that is going takes its pages with it.
             if let Some(object) = object.upgrade() {
@@ -193,15 +192,11 @@ impl<W: World> Cache<W> {
 
     /// Gives a page a place at the end of the list.
     fn stand_last(&self, object: Weak<Object<W>>, index: u64) -> u64 {
-        let mut clock = self.clock.lock();
-        let serial = clock.next;
-        clock.next += 1;
-        clock.entries.insert(serial, (object, index));
-        serial
+        self.clock.lock().push((object, index))
     }
 
     fn leave(&self, serial: u64) {
-        let gone = self.clock.lock().entries.remove(&serial);
+        let gone = self.clock.lock().take(serial);
         drop(gone);
     }
 }

@@ -141,8 +141,9 @@ class Planner:
         actions = [
             self._cargo("kernel", "compile the kernel", kernel_build, ("lld-19",)),
             Action(
-                "kernel-forms", "check the kernel, make its flat Image and symbols", self._kernel_forms,
-                ("Image", "symbols"), {"kernel": Ref("kernel", "swift-kernel")}, self._facts("kernel", ["llvm-19"]),
+                "kernel-forms", "check the kernel, make what is loaded of it, its flat Image and symbols",
+                self._kernel_forms, ("loadable", "Image", "symbols"), {"kernel": Ref("kernel", "swift-kernel")},
+                self._facts("kernel", ["llvm-19"]),
             ),
             self._cargo(f"loader/{self.name}", "compile the UEFI loader", loader_build, ("lld-19",)),
         ]
@@ -162,7 +163,8 @@ class Planner:
         return Action(name, summary, run, build.binaries, facts=facts, files=WORKSPACE_FILES)
 
     def _kernel_forms(self, work: Work) -> Iterable[str]:
-        kernel.derive_forms(work.inputs["kernel"], self.doors.runner, work.out("Image"), work.out("symbols"))
+        forms = (work.out(name) for name in ("loadable", "Image", "symbols"))
+        kernel.derive_forms(work.inputs["kernel"], self.doors.runner, *forms)
         return ()
 
     # packages
@@ -205,7 +207,7 @@ class Planner:
         """Root, verity, and the slot image that nobody has signed."""
         erofs = Ref(f"root/{self.name}", "root.erofs")
         verity = {"section": Ref(f"verity/{self.name}", "verity"), "root": Ref(f"verity/{self.name}", "root")}
-        kernel_elf, loader = Ref("kernel", "swift-kernel"), Ref(f"loader/{self.name}", "swift-loader")
+        loader = Ref(f"loader/{self.name}", "swift-loader")
         profile = self.s.profile
         return [
             self._root(),
@@ -213,8 +215,8 @@ class Planner:
                    self._facts("slot", profile=profile.name)),
             Action(
                 f"slot/{self.name}", "assemble the slot image", self._slot, ("slot.img", "slot.json"),
-                {"kernel": kernel_elf, "symbols": Ref("kernel-forms", "symbols"), "loader": loader, "erofs": erofs,
-                 **verity},
+                {"kernel": Ref("kernel-forms", "loadable"), "symbols": Ref("kernel-forms", "symbols"),
+                 "loader": loader, "erofs": erofs, **verity},
                 self._facts("slot", **self._about(), dev=self._dev(), base=profile.base, size=profile.disk.base_mib,
                             revokes_older=self.s.revokes_older, signed_at=self.s.signed_at),
             ),

@@ -1,4 +1,4 @@
-"""Kernel ELF → checked ELF, flat Image and symbols section."""
+"""Kernel ELF → checked ELF; of it what a slot image holds, flat Image and symbols section."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from swiftbuild.wire import elf, symbols
 NM = "/usr/bin/llvm-nm-19"
 
 
-def derive_forms(kernel: Path, runner: Runner, image: Path, section: Path) -> None:
-    """Checks the ELF (machine, entry, no segment writable and executable) and makes its two other forms."""
+def derive_forms(kernel: Path, runner: Runner, loadable: Path, image: Path, section: Path) -> None:
+    """Checks the ELF (machine, entry, no segment writable and executable) and makes its three other forms."""
     checked = elf.check_kernel(kernel.read_bytes(), "kernel ELF")
+    loadable.write_bytes(elf.loadable(checked, "kernel ELF"))
     image.write_bytes(elf.flat_image(checked, "kernel ELF"))
     listing = runner.run([NM, "--demangle", "--defined-only", "--no-sort", "--format=posix", str(kernel)])
     section.write_bytes(symbols.encode(functions(listing)))

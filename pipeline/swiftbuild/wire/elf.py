@@ -1,4 +1,5 @@
-"""ELF64 AArch64 files: what the build needs to know of one, and the flat Image made of its segments.
+"""ELF64 AArch64 files: what the build needs to know of one, and what is made of its segments: the flat Image,
+and a file of nothing else.
 
 A small reader of its own, so that a build needs no ELF library; lief is the independent reader of `inspect --check`.
 """
@@ -172,6 +173,19 @@ def flat_image(elf: Elf, what: str) -> bytes:
         out[at : at + s.file_size] = take(elf.data, s.offset, s.file_size, what)
     if out[56:60] != IMAGE_MAGIC:
         raise DamageError(f"{what}: its first segment does not start with an arm64 Image header")
+    return bytes(out)
+
+
+def loadable(elf: Elf, what: str) -> bytes:
+    """The file without what follows its segments, for nothing loads that: symbols, debugging information, and the
+    section headers (System V gABI, chapter 4: a file that is executed need not have any)."""
+    fields = list(HEADER.unpack(take(elf.data, 0, HEADER.size, what)))
+    table_at, size, count = fields[11], fields[15], fields[16]
+    table = take(elf.data, table_at, count * size, f"{what}: program headers")
+    ends = [offset + file_size for _, _, offset, _, _, file_size, _, _ in PROGRAM.iter_unpack(table)]
+    out = bytearray(take(elf.data, 0, max(HEADER.size, table_at + len(table), *ends), what))
+    fields[12] = fields[18] = fields[19] = 0  # where the section headers are, how many, which has their names
+    out[: HEADER.size] = HEADER.pack(*fields)
     return bytes(out)
 
 

@@ -34,5 +34,6 @@ pub mod process;
 pub mod start;
 pub mod tty;
 
+use memops as _;
 pub use rustix;
 pub use rustix::io::Errno;

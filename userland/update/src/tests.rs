@@ -95,6 +95,8 @@ struct Recorder {
     /// Flushes that are left out: the installer without one of them.
     forgotten: Option<usize>,
     flushes: usize,
+    /// Bytes that were read of slots.
+    read: usize,
 }
 
 #[derive(Clone)]
@@ -125,7 +127,9 @@ struct Part(Disk, Slot);
 impl Source for Part {
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
         let from = SLOTS[self.1 as usize] + at as usize;
-        into.copy_from_slice(&self.0.0.borrow().now[from..from + into.len()]);
+        let mut disk = self.0.0.borrow_mut();
+        disk.read += into.len();
+        into.copy_from_slice(&disk.now[from..from + into.len()]);
         Ok(())
     }
 }
@@ -462,6 +466,32 @@ fn what_is_there_already_is_not_written_again() {
     while !install.step(&mut Bytes(&release), &mut part, Some(&mut loaders), &mut boot).unwrap() {}
     assert_eq!(install.written(), 0);
     assert_eq!(booted(&disk.0.borrow().now), Some((Slot::B, 6)));
+}
+
+/// All of it is read back, whatever was looked at before.
+#[test]
+fn of_what_is_there_a_page_is_read_and_more_only_when_that_is_the_same() {
+    let release = image(6);
+    let later = {
+        let mut other = release.clone();
+        other[AREA_SIZE + 4096] ^= 1;
+        other
+    };
+    let length = release.len();
+    for (there, looked_at, written) in [
+        (Some(&image(4)), 4096, length),
+        (None, 4096, length),
+        (Some(&later), length, length),
+        (Some(&release), length, 0),
+    ] {
+        let disk = Disk::of(machine(there.map(Vec::as_slice)));
+        let mut install =
+            Install::new(&release[..AREA_SIZE], &header(&release), remembered(&release), Slot::B, Purpose::Trial);
+        let (mut part, mut boot) = (Part(disk.clone(), Slot::B), Boot(disk.clone(), Slot::A));
+        while !install.step(&mut Bytes(&release), &mut part, None::<&mut LoaderFiles>, &mut boot).unwrap() {}
+        assert_eq!((disk.0.borrow().read - length, install.written()), (looked_at, written as u64));
+        assert_eq!(booted(&disk.0.borrow().now), Some((Slot::B, 6)));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The pages of one object.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -98,6 +99,21 @@ impl<W: World> Object<W> {
         Some(slot.page.clone())
     }
 
+    /// Shares of the pages from `index` on, one behind the other, up to the first that is not there, and not more than `most`.
+    #[must_use]
+    pub fn run(&self, index: u64, most: usize) -> Vec<W::Page> {
+        let mut run = Vec::with_capacity(most);
+        let mut slots = self.slots.lock();
+        for (at, (&there, slot)) in (index..).zip(slots.slots.range_mut(index..)).take(most) {
+            if there != at || slot.filling {
+                break;
+            }
+            slot.referenced = true;
+            run.push(slot.page.clone());
+        }
+        run
+    }
+
     /// A share of the page `index`. If it is not there, `fill` is called for it, and for those behind it that are not there either, up to `count` in all;
     /// when that fails, once more for the page alone. If somebody fills it, waits for him.
     ///
@@ -132,13 +148,12 @@ impl<W: World> Object<W> {
     pub fn insert_dirty(&self, index: u64, page: W::Page) -> Result<(), W::Page> {
         loop {
             let mut slots = self.slots.lock();
-            match slots.slots.get(&index) {
-                Some(slot) if slot.filling => {}
-                Some(slot) => return Err(slot.page.clone()),
-                None => {
+            match slots.slots.entry(index) {
+                Entry::Occupied(slot) if slot.get().filling => {}
+                Entry::Occupied(slot) => return Err(slot.get().page.clone()),
+                Entry::Vacant(room) => {
                     let serial = self.cache.stand_last(self.this.clone(), index);
-                    let slot = Slot { page, serial, filling: false, referenced: false, mapped: false };
-                    slots.slots.insert(index, slot);
+                    room.insert(Slot { page, serial, filling: false, referenced: false, mapped: false });
                     self.cache.cached.fetch_add(1, Ordering::Relaxed);
                     self.make_dirty(&mut slots, index);
                     return Ok(());
@@ -294,12 +309,9 @@ impl<W: World> Object<W> {
         let mut slots = self.slots.lock();
         let mut mine = Vec::with_capacity(fresh.len());
         for (at, page) in (index..).zip(fresh) {
-            if slots.slots.contains_key(&at) {
-                break;
-            }
+            let Entry::Vacant(room) = slots.slots.entry(at) else { break };
             let share = page.clone();
-            let slot = Slot { page: share, serial: 0, filling: true, referenced: false, mapped: false };
-            slots.slots.insert(at, slot);
+            room.insert(Slot { page: share, serial: 0, filling: true, referenced: false, mapped: false });
             mine.push(page);
         }
         self.cache.cached.fetch_add(mine.len(), Ordering::Relaxed);
@@ -331,15 +343,12 @@ impl<W: World> Object<W> {
     fn settle(&self, range: Range<u64>, filled: bool) {
         let mut gone = Vec::new();
         let mut slots = self.slots.lock();
-        for index in range {
-            if filled {
-                let serial = self.cache.stand_last(self.this.clone(), index);
-                if let Some(slot) = slots.slots.get_mut(&index) {
-                    (slot.serial, slot.filling) = (serial, false);
-                }
-            } else {
-                gone.extend(slots.slots.remove(&index));
+        if filled {
+            for (&index, slot) in slots.slots.range_mut(range) {
+                (slot.serial, slot.filling) = (self.cache.stand_last(self.this.clone(), index), false);
             }
+        } else {
+            gone.extend(range.filter_map(|index| slots.slots.remove(&index)));
         }
         self.cache.cached.fetch_sub(gone.len(), Ordering::Relaxed);
         drop(slots);

@@ -96,6 +96,22 @@ fn a_page_is_filled_once_and_read_ahead_stops_at_what_is_there() {
 }
 
 #[test]
+fn a_run_ends_before_what_is_not_there_or_is_being_filled() {
+    let cache = Cache::new(LIMITS);
+    let store = Store::new(&cache);
+    [2, 3, 5].into_iter().for_each(|index| store.write(index, 10 + index as u8));
+    let run = |index, most| store.object.run(index, most).iter().map(byte).collect::<Vec<_>>();
+    assert_eq!((run(2, 8), run(2, 1), run(5, 8)), (vec![12, 13], vec![12], vec![15]));
+    assert_eq!((run(0, 8), run(4, 8), run(6, 8), run(2, 0)), (vec![], vec![], vec![], vec![]));
+    let fill = &mut |_, _: &[HostPage]| {
+        assert_eq!((run(3, 8), run(4, 8)), (vec![13], vec![]), "page 4 is its filler's alone");
+        Ok(())
+    };
+    store.object.get_or_fill(4, 1, fill).unwrap();
+    assert_eq!(run(3, 8), [13, 0, 15]);
+}
+
+#[test]
 fn a_failure_ahead_is_not_the_readers_and_one_that_is_leaves_nothing() {
     let cache = Cache::new(LIMITS);
     let store = Store::new(&cache);

@@ -4,7 +4,7 @@
 // A copy of up to 64 bytes is loaded whole before any of it is stored. Longer ones go in pieces of 64 bytes, and the rest is the 64 bytes
 // that end where the copy ends, which may overlap what was copied already.
 
-.section .text
+.text
 .balign 16
 // x0 = destination, which is returned; x1 = source; x2 = bytes. The two do not overlap.
 .global memcpy
