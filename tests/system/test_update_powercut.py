@@ -12,7 +12,19 @@ from swiftbuild.wire.writelog import Request
 
 from tests.rust import MANIFEST, cargo
 from tests.system.conftest import image_of
-from tests.system.updatelife import MAY, NEITHER, Recording, boots, copied, covered, cuts, lived, outcomes, table, wrong
+from tests.system.updatelife import (
+    MAY,
+    NEITHER,
+    Recording,
+    boots,
+    covered,
+    cuts,
+    last_cut,
+    lived,
+    outcomes,
+    table,
+    wrong,
+)
 from tests.system.updates import Updating
 
 pytestmark = [pytest.mark.system, pytest.mark.update_powercut_test, pytest.mark.xdist_group("update-powercut")]
@@ -74,7 +86,7 @@ def test_a_state_boots_and_the_update_goes_on(recording: Recording, at: str, tmp
               if _writes(recording, number - 1, "base_b")]
     number = places[1 if at == "begun" else len(places) // 2]
     # the last of the states at that place: requests that no flush had covered have reached the disk, one of them torn
-    state = [copied(state) for reached, state in cuts(recording) if reached == number][-1]
+    state = last_cut(recording, number)
     new = covered(recording.releases["0.1.1"])
     assert state["base_b"] != recording.start["base_b"]
     assert state["base_b"][: len(new)] != new

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -51,14 +51,16 @@ class Recording:
     requests: list[Request | None] = field(default_factory=list)
     steps: list[tuple[str, int]] = field(default_factory=list)
 
-    def put(self, parts: Parts, request: Request, sectors: int | None = None) -> None:
-        """A request, or the first sectors of it, reaches the medium."""
+    def put(self, parts: Parts, request: Request, sectors: int | None = None) -> Callable[[], None]:
+        """A request, or the first sectors of it, reaches the medium. What is returned takes it back."""
         data = bytes(request.data)[: None if sectors is None else sectors * SECTOR]
         for name, place in self.places.items():
-            at = (request.sector - place.first) * SECTOR
-            if 0 <= at < len(parts[name]):
-                parts[name][at : at + len(data)] = data
-                return
+            part, at = parts[name], (request.sector - place.first) * SECTOR
+            if 0 <= at < len(part):
+                where = slice(at, at + len(data))
+                before, part[where] = part[where], data
+                return functools.partial(part.__setitem__, where, before)
+        return lambda: None
 
     def ours(self, request: Request, name: str | None = None) -> bool:
         """It writes a part, or this one."""
@@ -170,10 +172,9 @@ def boots(recording: Recording, parts: Parts) -> str:
     for name in choose(block).order:
         entry = block.slots[NAMES.index(name)]
         wanted = covered(recording.releases.get(entry.version, b""))
-        raw = parts[f"base_{name}"]
         if entry.successful and loaders[0] != file(recording.releases[entry.version]):
             return NEITHER
-        return entry.version if wanted and raw[: len(wanted)] == wanted else NEITHER
+        return entry.version if wanted and parts[f"base_{name}"].startswith(wanted) else NEITHER
     return NEITHER
 
 
@@ -204,17 +205,30 @@ def cuts(recording: Recording, *, seed: int = SEED, samples: int = SAMPLED) -> I
         if request is not None and recording.ours(request):
             pending.append(request)
             for kept in chosen(len(pending), chance, samples):
-                state = copied(stable)
+                back = []
                 for index, each in enumerate(pending):
                     if kept >> index & 1:
                         torn = chance.randrange(1, each.sectors) if each.sectors > 1 and kept & 1 else None
-                        recording.put(state, each, torn)
-                yield number, state
+                        back.append(recording.put(stable, each, torn))
+                yield number, stable
+                for undo in reversed(back):
+                    undo()
 
 
 def copied(parts: Parts) -> Parts:
     """Another state of the same bytes."""
     return {name: bytearray(raw) for name, raw in parts.items()}
+
+
+def last_cut(recording: Recording, number: int) -> Parts:
+    """The last of the states before which so many requests had come."""
+    last: Parts = {}
+    for reached, state in cuts(recording):
+        if reached > number:
+            break
+        if reached == number:
+            last = copied(state)
+    return last
 
 
 def chosen(count: int, chance: random.Random, samples: int) -> list[int]:

@@ -53,9 +53,10 @@ class Person:
         quoted = shlex.quote(command)
         self.console.send(f"echo '<<'{number}; eval {quoted}; echo '>>'{number} $?\n")
         self.console.expect(rf"<<{number}\n", seconds=seconds)
-        match = self.console.expect(rf"(?s)(.*?)>>{number} (\d+)\n", seconds=seconds)
+        # no ".*?" before it: each piece that arrives would be searched from each of its characters to its end
+        end = self.console.expect(rf">>{number} (\d+)\n", seconds=seconds)
         self.console.expect(PROMPT, seconds=seconds)
-        return Answer(match[1].removesuffix("\n"), int(match[2]))
+        return Answer(end.string[end.pos : end.start()].removesuffix("\n"), int(end[1]))
 
     def output(self, command: str, *, seconds: float = COMMAND_SECONDS) -> str:
         """What a command printed; it must succeed."""
