@@ -33,6 +33,8 @@ from tests.variants import with_files, with_other_loader
 
 PART_BYTES = {"esp": 4 * MIB, "bootctl": MIB, "base_a": 16 * MIB, "base_b": 16 * MIB}
 """Of each partition that an update writes, as far as these releases and both loader files go."""
+BALLAST_BYTES = 8 * MIB
+"""In a file of each release, so that there is much to write."""
 EXHAUSTIVE, SAMPLED, SEED = 8, 24, 6
 """So many requests since a flush are lost in every combination; of more, so many combinations, by this seed."""
 NEITHER = "neither"
@@ -99,8 +101,8 @@ class Recorder:
 
 
 def beginning(folder: Path) -> Recording:
-    """What the image holds, and the releases that follow: with other bases, so that there is much to write, and the
-    first with another loader, so that each of them has one to try."""
+    """What the image holds, and the releases that follow: with other bases, and the first with another loader, so that
+    each of them has one to try."""
     with mapped(image_of("qemu")) as disk:
         places = {partition.name: partition for partition in gpt.read(disk).partitions if partition.name in PART_BYTES}
         start = {name: bytearray(disk[places[name].first * SECTOR :][:size]) for name, size in PART_BYTES.items()}
@@ -109,7 +111,8 @@ def beginning(folder: Path) -> Recording:
     releases = {"0.1.0": old}
     for index, version in enumerate(("0.1.1", "0.1.2"), 2):
         (folder / version).mkdir()
-        releases[version] = with_files(old, folder / version, {"/etc/motd": f"{version}\n" * 5000}, version=version,
+        much = random.Random(index).randbytes(BALLAST_BYTES // 2).hex()  # noqa: S311 - no secret
+        releases[version] = with_files(old, folder / version, {"/etc/ballast": much}, version=version,
                                        rollback_index=index)
     releases["0.1.1"] = with_other_loader(releases["0.1.1"])
     return Recording(places, start, releases)
