@@ -244,6 +244,15 @@ def test_damage_of_the_fat_is_found(image: Path) -> None:
         assert "fsck" in codes(image)
 
 
+def test_loader_files_that_cannot_be_exchanged_are_found(image: Path) -> None:
+    start = start_of(image, "esp")
+    at = start + image.read_bytes()[start : start + (4 << 20)].index(b"SECOND  EFI")
+    with changed(image, at, b"SECONX"):
+        assert codes(image) == {"loader-missing"}
+    with changed(image, at + 28, (512).to_bytes(4, "little")):
+        assert "loader-files" in codes(image)
+
+
 def test_no_disk_is_no_disk(tmp_path: Path) -> None:
     path = tmp_path / "junk"
     path.write_bytes(b"junk" * 1000)
