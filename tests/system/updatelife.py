@@ -31,6 +31,8 @@ from tests.variants import with_files
 
 SLOT_BYTES = 16 * MIB
 """Of a slot, as far as these releases go."""
+FILLER_BYTES = 7 * MIB
+"""So much more has each base: an install is many requests."""
 PARTS = ("bootctl", "base_a", "base_b")
 EXHAUSTIVE, SAMPLED, SEED = 8, 24, 6
 """So many requests since a flush are lost in every combination; of more, so many combinations, by this seed."""
@@ -106,8 +108,8 @@ def beginning(folder: Path) -> Recording:
     releases = {"0.1.0": old}
     for index, version in enumerate(("0.1.1", "0.1.2"), 2):
         (folder / version).mkdir()
-        releases[version] = with_files(old, folder / version, {"/etc/motd": f"{version}\n" * 5000}, version=version,
-                                       rollback_index=index)
+        files = {"/etc/motd": random.Random(index).randbytes(FILLER_BYTES // 2).hex()}  # noqa: S311 - no secret
+        releases[version] = with_files(old, folder / version, files, version=version, rollback_index=index)
     return Recording(places, start, releases)
 
 
