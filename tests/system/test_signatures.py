@@ -89,15 +89,16 @@ def test_what_is_not_signed_by_those_who_must_is_not_booted(pair: tuple[str, str
 
 
 def with_roots(disk: Path, roots: Roots) -> Path:
-    """The disk image, the loader on whose ESP is held to other root keys. No signature covers that loader itself."""
+    """The disk image, the loaders on whose ESP are held to other root keys. No signature covers them."""
     with mapped(disk) as data:
         esp = gpt.read(data).named("esp")
         assert esp
         places = [esp.first * SECTOR + at for at in rootkeys.places(data[esp.first * SECTOR : (esp.last + 1) * SECTOR])]
-    assert len(places) == 1
+    assert len(places) == 2
     with disk.open("r+b") as file:
-        file.seek(places[0])
-        file.write(rootkeys.encode(roots))
+        for place in places:
+            file.seek(place)
+            file.write(rootkeys.encode(roots))
     return disk
 
 

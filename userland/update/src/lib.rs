@@ -28,6 +28,8 @@ pub mod facts;
 pub mod install;
 pub mod judge;
 pub mod loader;
+#[cfg(test)]
+mod model;
 pub mod order;
 pub mod service;
 pub mod status;
