@@ -18,6 +18,8 @@ ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "CARGO": "/usr/bin/cargo", "RUSTC": "/usr/bin/rustc",
     "RUSTC_BOOTSTRAP": "1", "CARGO_TERM_COLOR": "never", "CARGO_HOME": str(ROOT / "build" / "cargo"),
     "HOME": str(ROOT / "build" / "cargo"), "CARGO_TARGET_DIR": str(ROOT / "build" / "target" / "check"),
+    # every run is a whole build here; panics tell their line without debug information
+    "CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "false",
     **{name: value for name, value in os.environ.items() if name in NETWORK}, "PROPTEST_RNG_SEED": SEED, **CASES,
 }
 SECONDS = 1500

@@ -21,7 +21,7 @@ from swiftbuild.wire import release, symbols, verity, writelog
 
 from tests import images
 
-pytestmark = [pytest.mark.fuzz_test]
+pytestmark = [pytest.mark.fuzz_test, pytest.mark.xdist_group("fuzz")]
 
 REPOSITORY = Path(__file__).parents[2]
 VECTORS = REPOSITORY / "tests" / "vectors"

@@ -45,6 +45,14 @@ def test_the_counter_sees_a_crate_without_tests() -> None:
 
 
 def test_locks_and_page_cache_under_loom() -> None:
-    text = cargo("test", "--release", "-p", "sync", "-p", "vfs", *MANIFEST, env={"RUSTFLAGS": "--cfg loom"})
+    text = cargo("test", "-p", "sync", "-p", "vfs", *MANIFEST, env={"RUSTFLAGS": "--cfg loom"})
     passed = re.findall(r"test result: ok\. (\d+) passed", text)
     assert sum(int(count) for count in passed) > 0
+
+
+@pytest.mark.update_powercut_test
+def test_the_model_of_updates_tries_every_order() -> None:
+    """Not beside the cuts of a real life: cargo lets one work in its folder, and another worker would wait."""
+    text = cargo("test", "-p", "update", "--lib", *MANIFEST, "tests::")
+    assert "every_cut_of_an_install_boots_old_or_new ... ok" in text
+    assert "without_any_one_flush_the_sweep_says_no ... ok" in text

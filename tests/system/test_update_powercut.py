@@ -10,7 +10,6 @@ import pytest
 from swiftbuild.limits import SECTOR
 from swiftbuild.wire.writelog import Request
 
-from tests.rust import MANIFEST, cargo
 from tests.system.conftest import image_of
 from tests.system.updatelife import (
     MAY,
@@ -102,11 +101,3 @@ def test_a_state_boots_and_the_update_goes_on(recording: Recording, at: str, tmp
         machine.restarts(person, "reboot")
     with machine.running_from("b", "0.1.1"):
         machine.cut()
-
-
-def test_the_model_tries_every_order() -> None:
-    text = cargo("test", "-p", "update", "--lib", *MANIFEST, "tests::")
-    assert "every_cut_of_an_install_boots_old_or_new ... ok" in text
-    assert "without_any_one_flush_the_sweep_says_no ... ok" in text
-
-
