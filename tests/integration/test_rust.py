@@ -10,8 +10,8 @@ import pytest
 from tests.rust import MANIFEST, ROOT, cargo
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cargo")]
-WITHOUT = {"rt"}
-"""Nothing in it can run but as a whole program: tests/integration/test_userland.py does that."""
+WITHOUT = {"memops", "rt"}
+"""Nothing in them can run but as a whole program: test_kernel_memory.py and test_userland.py do that."""
 
 
 def counts(text: str) -> dict[str, int]:
