@@ -60,11 +60,11 @@ pub fn start_loader(block: &Block) -> Option<Block> {
 /// The loader on trial is given up, and with it the release that it came with.
 #[must_use]
 pub fn give_up_loader(block: &Block, why: &str) -> Block {
-    let mut block = block.clone();
-    block.set_loader_trial(None);
+    let mut given_up = block.clone();
+    given_up.set_loader_trial(None);
     let is_on_trial = |slot: &Slot| !block.slot(*slot).is_good() && block.slot(*slot).priority > 0;
     let slots = Slot::ALL.into_iter().filter(is_on_trial);
-    slots.fold(block.clone(), |block, slot| give_up(&block, slot, reason::LOADER, why, 0))
+    slots.fold(given_up, |given_up, slot| give_up(&given_up, slot, reason::LOADER, why, 0))
 }
 
 /// The running system reached `boot.ready`.

@@ -47,10 +47,10 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// The larger of each.
+    /// The larger of each mark; a loader is the other's.
     fn or(self, other: Self) -> Self {
         let (signed_at, key_set) = (self.signed_at.max(other.signed_at), self.key_set.max(other.key_set));
-        Self { signed_at, key_set, loader: other.loader.or(self.loader) }
+        Self { signed_at, key_set, loader: other.loader }
     }
 
     /// What of these marks it does not vouch for.

@@ -8,7 +8,7 @@ use uefi::{CStr16, Status, cstr16, guid};
 use crate::console::event;
 
 const NAME: &CStr16 = cstr16!("SwiftOsFloors");
-/// Made at random for this purpose.
+/// This variable's alone (docs/formats/bootctl.md).
 const VENDOR: VariableVendor = VariableVendor(guid!("6d1f5f0e-9c1b-4c0e-8f57-2f0a6c8d1b43"));
 const ATTRIBUTES: VariableAttributes = VariableAttributes::NON_VOLATILE.union(VariableAttributes::BOOTSERVICE_ACCESS);
 
